@@ -1,0 +1,152 @@
+"""The nouns: what passes between the stages of an evaluation, each a frozen record and one JSON line.
+
+Conventions: times in seconds, rates in Hz, audio lengths in samples. A missing value is an absent record,
+never a NaN, a zero or a -1.
+"""
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import numpy as np
+
+
+class Record:
+    """What every record can do: become one JSON line and come back from one."""
+
+    def to_json(self) -> str:
+        """One JSON line without its newline. Raises ValueError on a NaN or an infinity."""
+        return json.dumps(dataclasses.asdict(self), ensure_ascii=False, allow_nan=False)  # type: ignore[call-overload]
+
+    @classmethod
+    def from_json(cls, line: str) -> Self:
+        """The record of one JSON line. Raises TypeError on unknown or missing fields."""
+        return cls(**json.loads(line))
+
+
+R = TypeVar("R", bound="Record")
+
+
+def read_jsonl(kind: type[R], path: Path) -> Iterator[R]:
+    """The records of a JSON-lines file, in order; none if there is no such file."""
+    if path.is_file():
+        with path.open(encoding="utf-8") as lines:
+            yield from (kind.from_json(line) for line in lines if line.strip())
+
+
+def to_jsonl(records: Iterable[Record]) -> str:
+    """Records as JSON lines, one per record."""
+    return "".join(record.to_json() + "\n" for record in records)
+
+
+@dataclass(frozen=True)
+class Prompt(Record):
+    """One text to make audio from."""
+
+    id: str  # stable across runs, safe as a file name
+    text: str  # the caption
+    seconds: float  # length of audio asked for
+    tags: Mapping[str, str] = field(default_factory=dict)  # known attributes, for breakdowns
+    reference: str = ""  # path of the real clip that the caption describes; "" where there is none
+
+
+@dataclass(frozen=True)
+class Clip(Record):
+    """One audio file that a system made for a prompt."""
+
+    prompt_id: str
+    system: str  # label of the system
+    path: str  # relative to the run folder
+    sample_rate: int  # Hz
+    n_samples: int
+    seed: int  # of this clip alone
+    sha256: str  # of the audio file's bytes
+    key: str  # content key: what the clip was made from
+    frames_asked: int = 0  # token frames that the prompt's seconds amount to; 0 for audio made without tokens
+    frames_made: int = 0  # token frames generated: fewer where the span length does not divide the length
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Frames of one embedder over a set of clips."""
+
+    embedder: str
+    clip_ids: tuple[str, ...]
+    frames: np.ndarray  # float32 [n_frames, dimension]
+    owner: np.ndarray  # int [n_frames]: index into clip_ids
+
+    def per_clip(self) -> np.ndarray:
+        """Mean frame of each clip: float64 [n_clips, dimension]."""
+        total = np.zeros((len(self.clip_ids), self.frames.shape[1]))
+        np.add.at(total, self.owner, self.frames)
+        return total / np.bincount(self.owner, minlength=len(self.clip_ids))[:, None]
+
+
+@dataclass(frozen=True)
+class Score(Record):
+    """One number with its interval. Everything that a report shows is one of these."""
+
+    protocol: str  # name of the protocol
+    version: int  # of the protocol
+    system: str
+    metric: str  # e.g. fad_musicnn_tiny
+    label: str  # as shown, e.g. FAD-musicnn
+    value: float
+    unit: str  # "" for a pure number
+    better: str  # "lower", "higher" or "" (a fact, not a merit)
+    n: int  # clips (or timed calls) behind the value
+    low: float | None = None  # 95 % interval
+    high: float | None = None
+    floor: float | None = None  # what two disjoint real sets of this size score against each other
+    versus: str = ""  # the system that ``value`` is a difference to (system minus versus); "" for a plain score
+    p_value: float | None = None  # of that difference, Holm-adjusted over the metric's family of comparisons
+    ids_hash: str = ""  # of the list of prompt ids that the value was computed on
+    preset: str = ""  # named numerics
+    params: Mapping[str, Any] = field(default_factory=dict)  # e.g. batch, stage, embedder
+
+    def __post_init__(self) -> None:
+        """Refuses values that are no finite number: a failed score is an absent row."""
+        for name in ("value", "low", "high", "floor", "p_value"):
+            number = getattr(self, name)
+            if number is not None and not math.isfinite(number):
+                raise ValueError(f"{name} of {self.metric} for {self.system} is {number}; leave the row out")
+
+
+@dataclass(frozen=True)
+class ClipScore(Record):
+    """One metric of one clip."""
+
+    system: str
+    prompt_id: str
+    metric: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Timing(Record):
+    """Raw wall-clock seconds of repeated calls of one system at one batch size."""
+
+    system: str
+    stage: str  # "total", or a stage of the generator: text, tokens, codec, ...
+    batch: int
+    seconds: float  # audio seconds per clip
+    values: tuple[float, ...]  # wall seconds of every timed call, in order
+    device: str
+    dtype: str
+    iterations: int  # decoding steps of one call
+    network_evaluations: int  # forward passes per clip; guidance counts both halves
+
+
+@dataclass(frozen=True)
+class Rating(Record):
+    """One answer of one listener."""
+
+    trial: str
+    listener: str
+    clip_id: str
+    question: str
+    value: float
