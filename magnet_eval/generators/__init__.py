@@ -1,0 +1,1 @@
+"""How clips are made: one module per family of systems."""
