@@ -1,0 +1,262 @@
+"""The vocabulary of models/, protocols/ and the command line as typed dataclasses. They check; they never act.
+
+Conventions: lengths in seconds, a missing choice is None, a wrong value is a UserError of one line.
+In here: Model, System, Protocol with its blocks, Run; and what turns a name into one of them.
+"""
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from magnet_eval import zoo
+from magnet_eval.decode import decode
+from magnet_eval.decoding import (
+    DECODING,
+    AutoregressiveDecoding,
+    HybridDecoding,
+    MaskedDecoding,
+    Rescoring,
+    between,
+)
+from magnet_eval.lookup import UserError, check
+
+MAX_TEXT = 2000  # characters of a prompt; far above any caption, far below what a text encoder would cut in silence
+
+
+def check_text(text: str) -> str:
+    """A prompt's text itself. Raises UserError if it is empty or longer than MAX_TEXT characters."""
+    if not text.strip():
+        raise UserError("a prompt is empty; write what should be heard, e.g. 'slow waltz for strings'.")
+    if len(text) > MAX_TEXT:
+        raise UserError(
+            f"a prompt has {len(text)} characters, allowed are {MAX_TEXT}: {text[:40]!r}... Shorten it to one caption."
+        )
+    return text
+
+
+@dataclass
+class Model:
+    """One entry of the model zoo (models/NAME.yaml)."""
+
+    family: str
+    checkpoint: str = ""  # these are folders, relative to the YAML's folder or absolute; see ``find``
+    text: str = ""
+    codec: str = ""
+    decoding: MaskedDecoding | AutoregressiveDecoding | HybridDecoding | dict[str, Any] | None = None
+    prompter: str | None = None  # hybrid only: a second checkpoint that writes the beginning
+    rescorer: Rescoring | None = None  # masked only
+    folder: str | None = None  # files only: audio named PROMPT-ID.wav
+    description: str = ""
+    licence: str = ""
+    tiny: bool = False  # scores of it are labelled tiny
+    name: str = ""  # the YAML's stem
+
+    def __post_init__(self) -> None:
+        """Gives ``decoding`` the type of its family; a family of the user's own (pkg.module:object) keeps a dict."""
+        if ":" in self.family:
+            return
+        kind = DECODING[check("family", self.family, DECODING)]
+        if kind is not None:
+            self.decoding = decode(kind, self.decoding or {}, "decoding")
+        elif self.decoding:
+            raise UserError(f"family {self.family} has no decoding settings, got {self.decoding!r}; take them out.")
+        for name, owner in (("prompter", "hybrid"), ("rescorer", "masked"), ("folder", "files")):
+            if getattr(self, name) and self.family != owner:
+                raise UserError(f"{name} belongs to family {owner}; {self.name or 'this model'} is {self.family}.")
+
+    def find(self, value: str) -> Path:
+        """The path behind ``checkpoint``, ``text``, ...: absolute, or in the first models folder that has it."""
+        places = [home / value for home in zoo.folders("models")]
+        return next((place for place in places if place.exists()), places[-1])
+
+
+@dataclass
+class System:
+    """What is compared: a model with a label and optional changes. In YAML a plain name is enough."""
+
+    model: str
+    label: str = ""  # the model's name if left out
+    set: dict[str, Any] = field(default_factory=dict)  # e.g. {decoding.steps: [60, 10, 10, 10]}
+
+    def __post_init__(self) -> None:
+        """Fills in the label; refuses one that is no folder name, since clips are stored under it."""
+        self.label = self.label or self.model
+        if self.label != self.label.strip(" .") or set(self.label) & set('/\\:*?"<>|\n'):
+            raise UserError(
+                f"system label {self.label!r} is no folder name; use letters, digits, spaces and - _ . only."
+            )
+
+    @classmethod
+    def from_text(cls, model: str) -> "System":
+        """The system that a plain model name stands for."""
+        return cls(model)
+
+
+@dataclass
+class Prompts:
+    """Which texts are generated from, and how long the audio is."""
+
+    source: str = "tiny"  # tiny | folder | jsonl, or pkg.module:object
+    n: int | None = None  # the first n; None: all
+    seconds: float = 5.0
+    path: str | None = None  # of the folder or the JSON-lines file
+
+    def __post_init__(self) -> None:
+        """Refuses empty selections and silly lengths."""
+        if self.n is not None:
+            between("prompts.n", self.n, 1)
+        between("prompts.seconds", self.seconds, 0.1, 600)
+
+
+@dataclass
+class Reference:
+    """Which real clips the generated ones are compared with."""
+
+    source: str = "tiny"
+    n: int | None = None
+    path: str | None = None
+
+
+@dataclass
+class Generation:
+    """How clips are made; the audio depends on ``seed`` and ``dtype``, not on ``batch``."""
+
+    batch: int = 8
+    seed: int = 0
+    device: str = "auto"  # auto | cpu | cuda | cuda:N
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        """Refuses sizes, devices and number formats that do not exist."""
+        between("batch", self.batch, 1, 4096)
+        between("seed", self.seed, 0, 2**63 - 1)
+        check("device", self.device.split(":")[0], ("auto", "cpu", "cuda"))
+        check("dtype", self.dtype, ("float32", "float16", "bfloat16"))
+
+
+@dataclass
+class Speed:
+    """How speed is measured."""
+
+    batches: list[int] = field(default_factory=lambda: [1, 8])
+    repeats: int = 5  # timed calls per system and batch size, after the warm-up
+    warmup: int = 1
+    max_seconds: float = 60.0  # per system and batch size: timing stops early after that, and says its n
+    seconds: float | None = None  # of audio; None: as long as the protocol's prompts
+
+    def __post_init__(self) -> None:
+        """Refuses empty measurements."""
+        if not self.batches:
+            raise UserError("speed.batches is empty; give batch sizes, e.g. [1, 8].")
+        for batch in self.batches:
+            between("speed.batches", batch, 1, 4096)
+        between("speed.repeats", self.repeats, 1)
+        between("speed.warmup", self.warmup, 0)
+        between("speed.max_seconds", self.max_seconds, 0.1)
+
+
+@dataclass
+class Protocol:
+    """One versioned recipe of an evaluation (protocols/NAME.yaml)."""
+
+    version: int  # goes up with every change that moves a number
+    systems: list[System]
+    title: str = ""
+    prompts: Prompts = field(default_factory=Prompts)
+    reference: Reference = field(default_factory=Reference)
+    generation: Generation = field(default_factory=Generation)
+    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)  # name -> its parameters
+    speed: Speed | None = None
+    name: str = ""  # the YAML's stem
+
+    def __post_init__(self) -> None:
+        """Refuses a protocol without systems, or with two of one label."""
+        between("version", self.version, 1)
+        labels = [system.label for system in self.systems]
+        if not labels:
+            raise UserError("systems is empty; name at least one model, e.g. systems=[magnet-tiny].")
+        twice = sorted({label for label in labels if labels.count(label) > 1})
+        if twice:
+            raise UserError(f"two systems are labelled {twice[0]!r}; give one of them another label.")
+
+
+@dataclass
+class Run:
+    """One protocol to work on, with the choices of the command line. None leaves the protocol's own choice."""
+
+    protocol: Protocol
+    systems: list[System] | None = None  # labels of the protocol's systems, or other models of the zoo
+    results: str = "results"  # folder of run folders
+    reports: str = "reports"  # folder of rendered reports
+    device: str | None = None
+    batch: int | None = None
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        """Puts the choices into the protocol, so that nothing below looks at two places."""
+        chosen = {name: getattr(self, name) for name in ("device", "batch", "seed")}
+        generation = dataclasses.replace(
+            self.protocol.generation, **{name: value for name, value in chosen.items() if value is not None}
+        )
+        systems = self.protocol.systems
+        if self.systems is not None:
+            labelled = {system.label: system for system in systems}
+            names = [*labelled, *list_models()]
+            for system in self.systems:
+                check("system", system.model, names)
+            systems = [labelled.get(system.label, system) for system in self.systems]
+        self.protocol = dataclasses.replace(self.protocol, generation=generation, systems=systems)
+
+
+def models_dir() -> Path:
+    """The folder of the models that ship with the package."""
+    return zoo.root() / "models"
+
+
+def protocols_dir() -> Path:
+    """The folder of the protocols that ship with the package."""
+    return zoo.root() / "protocols"
+
+
+def list_models() -> list[str]:
+    """Names of all models, sorted."""
+    return zoo.names("models")
+
+
+def list_protocols() -> list[str]:
+    """Names of all protocols, sorted."""
+    return zoo.names("protocols")
+
+
+def load_model(name: str) -> Model:
+    """The model of models/NAME.yaml. Raises UserError if there is none or a key or value in it is wrong."""
+    return _load(Model, "models", name)
+
+
+def load_protocol(name: str) -> Protocol:
+    """The protocol of protocols/NAME.yaml. Raises UserError if there is none or a key or value in it is wrong."""
+    return _load(Protocol, "protocols", name)
+
+
+def _load(kind: type[Any], folder: str, name: str) -> Any:
+    try:
+        return decode(kind, {**zoo.read(folder, name), "name": name})
+    except UserError as error:
+        raise UserError(f"{folder}/{name}.yaml: {error}" if name in zoo.names(folder) else str(error)) from error
+
+
+def resolve_system(system: System) -> Model:
+    """The system's model with its changes applied; ``name`` stays the model's."""
+    settings = dataclasses.asdict(load_model(system.model))
+    for path, value in system.set.items():
+        *parents, last = path.split(".")
+        block = settings
+        for parent in parents:
+            block[parent] = block.get(parent) or {}
+            block = block[parent]
+        block[last] = value
+    try:
+        return decode(Model, settings)
+    except UserError as error:
+        raise UserError(f"system {system.label!r}: {error}") from error
