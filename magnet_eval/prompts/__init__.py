@@ -1,0 +1,85 @@
+"""Where texts and reference audio come from.
+
+Order: a source lists everything it has; ``n`` keeps the first n in the order of the sha256 of the ids (a fixed draw,
+and a smaller one is part of every larger one); what is kept is sorted by id. Texts typed by hand keep their order.
+In here: SOURCES, read_prompts, read_reference, prompts_from_texts.
+"""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from magnet_eval import config
+from magnet_eval.lookup import UserError, load
+from magnet_eval.records import Prompt
+
+SOURCES = {  # name -> function(path: str | None, seconds: float) -> list[Prompt]
+    "tiny": "magnet_eval.prompts.tiny:read",
+    "folder": "magnet_eval.prompts.folder:read_folder",
+    "jsonl": "magnet_eval.prompts.folder:read_captions",
+}
+
+
+def read_prompts(settings: config.Prompts) -> list[Prompt]:
+    """The prompts that a protocol asks for. Raises UserError on none, duplicate ids, unsafe ids, bad texts."""
+    found = load(SOURCES, settings.source, "prompt source")(settings.path, settings.seconds)
+    return checked(draw(found, settings.n), settings.source)
+
+
+def read_reference(settings: config.Reference) -> list[Prompt]:
+    """The real clips (``reference`` set, text perhaps empty) that generated ones are compared with; none for no source."""
+    if not settings.source:
+        return []
+    found = load(SOURCES, settings.source, "reference source")(settings.path, 0.0)
+    with_audio = draw([prompt for prompt in found if prompt.reference], settings.n)
+    if not with_audio:
+        raise UserError(
+            f"the reference source {settings.source!r} ({settings.path or 'embedded'}) has no audio. "
+            "Give reference.path=FOLDER with audio files."
+        )
+    check_ids(with_audio)
+    return with_audio
+
+
+def prompts_from_texts(texts: Sequence[str], seconds: float) -> list[Prompt]:
+    """Prompts of texts typed by hand, in their order; the id is made of the text. Raises UserError as read_prompts."""
+    prompts = []
+    for text in texts:
+        words = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40].strip("-")
+        mark = hashlib.sha256(text.encode()).hexdigest()[:6]
+        prompts.append(Prompt(id=f"{words}-{mark}".strip("-"), text=text, seconds=seconds))
+    return checked(prompts, "list")
+
+
+def draw(prompts: Iterable[Prompt], n: int | None) -> list[Prompt]:
+    """The first ``n`` prompts (None: all) by the sha256 of their ids, then sorted by id."""
+    by_hash = sorted(prompts, key=lambda prompt: hashlib.sha256(prompt.id.encode()).digest())
+    return sorted(by_hash[:n], key=lambda prompt: prompt.id)
+
+
+def checked(prompts: list[Prompt], source: str) -> list[Prompt]:
+    """``prompts`` themselves, stripped of outer blanks. Raises UserError where they cannot be generated from."""
+    if not prompts:
+        raise UserError(f"the prompt list ({source}) is empty. Give at least one, e.g. prompts='[slow waltz for strings]'.")
+    check_ids(prompts)
+    for prompt in prompts:
+        try:
+            config.check_text(prompt.text)
+        except UserError as error:
+            raise UserError(f"prompt {prompt.id!r}: {error}") from error
+    return [replace(prompt, text=prompt.text.strip()) for prompt in prompts]
+
+
+def check_ids(prompts: Iterable[Prompt]) -> None:
+    """Raises UserError on an id that occurs twice or cannot name a file."""
+    counts = Counter(prompt.id for prompt in prompts)
+    twice = [name for name, count in counts.items() if count > 1]
+    if twice:
+        raise UserError(f"prompt id {twice[0]!r} occurs {counts[twice[0]]} times; every prompt needs its own.")
+    for name in counts:
+        unsafe = set(name) & set('/\\:*?"<>|') or not name.isprintable() or name != name.strip(" .")
+        if not name or unsafe or name != Path(name).name or len(name.encode()) > 200:
+            raise UserError(f"prompt id {name[:60]!r} cannot name a file; use letters, digits, spaces and - _ . only.")
