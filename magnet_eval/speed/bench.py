@@ -2,33 +2,47 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, NamedTuple
 
 from magnet_eval import speed
 from magnet_eval.config import Generation, Model, Speed
+from magnet_eval.environment import environment
 from magnet_eval.lookup import UserError
+from magnet_eval.progress import Progress, silent
 from magnet_eval.records import Prompt, Score
 from magnet_eval.speed.loop import Clock, Subject, measure
 from magnet_eval.speed.rows import Rows
-from magnet_eval.store import RunFolder
+from magnet_eval.store import RunFolder, content_key
 
 log = logging.getLogger(__name__)
 NOT_TIMED = ("files", "codec")  # they generate nothing: a read is no latency, and neither is a codec round trip
 
 
+class Scenario(NamedTuple):
+    """What the systems are timed on."""
+
+    settings: Speed
+    prompts: Sequence[Prompt]
+    generation: Generation
+
+    def key(self, fingerprint: str) -> str:
+        """Content key of a measurement: equal only for the same system, work, settings and hardware."""
+        work = [[prompt.text, prompt.seconds] for prompt in self.prompts]
+        how = [self.generation.seed, self.generation.device, self.generation.dtype]
+        return content_key(fingerprint, asdict(self.settings), work, how, environment()["hardware"])
+
+
 def load(
-    systems: Sequence[tuple[str, Model]], generation: Generation, build: Callable[..., Any], clock: Clock
+    models: Mapping[str, Model], generation: Generation, zoo: Any, clock: Clock
 ) -> tuple[list[Subject], list[dict[str, str]]]:
-    """The systems that can be timed, each with its load time; and those that cannot be loaded, with the reason."""
+    """The systems that can be loaded, each with its load time; and those that cannot, with the reason."""
     subjects, failures = [], []
-    for label, model in systems:
-        if model.family in NOT_TIMED:
-            log.info("%s (family %s) generates nothing and is not timed", label, model.family)
-            continue
+    for label, model in models.items():
         start = clock()
         try:
-            generator = build(model, device=generation.device, dtype=generation.dtype)
+            generator = zoo.build(model, device=generation.device, dtype=generation.dtype)
         except UserError as error:
             failures.append({"system": label, "prompt_id": "", "reason": str(error)})
             log.warning("%s is not timed: %s", label, error)
@@ -40,37 +54,49 @@ def load(
 
 def bench(
     systems: Sequence[tuple[str, Model]],
-    settings: Speed,
-    prompts: Sequence[Prompt],
+    scenario: Scenario,
     run: RunFolder,
     *,
-    protocol: str,
-    version: int,
-    generation: Generation | None = None,
-    build: Callable[..., Any] | None = None,
+    protocol: tuple[str, int],
+    again: bool = True,
+    zoo: Any = None,
     clock: Clock = time.perf_counter,
-    advance: Callable[[int], None] = lambda n: None,
+    progress: Progress = silent,
 ) -> list[Score]:
-    """Times ``systems`` (label, model) and writes timings.jsonl and the speed rows of scores.jsonl; returns the rows.
+    """Times ``systems`` (label, model); writes timings.jsonl and the speed rows of scores.jsonl; returns the new rows.
 
-    Rows of systems that are not timed now are kept. ``build`` is ``generators.build`` unless given. Raises UserError
-    if there is nothing to time.
+    Rows of systems that are not timed now are kept. With ``again`` False, a system that the run folder already has
+    timings of, made by the same work on the same hardware, is not timed again. ``protocol`` is its name and version;
+    ``zoo`` has ``build`` and ``fingerprint`` and is ``magnet_eval.generators`` unless given.
+    Raises UserError where nothing could be timed.
     """
-    if build is None:
-        from magnet_eval.generators import build
-    generation = generation or Generation()
-    subjects, failures = load(systems, generation, build, clock)
-    if not prompts:
+    if zoo is None:
+        from magnet_eval import generators as zoo
+    if not scenario.prompts:
         raise UserError("no prompts to time with; set prompts.n to at least 1.")
-    results, more = measure(subjects, settings, prompts, seed=generation.seed, clock=clock, advance=advance)
-    run.set_failures("bench", [*failures, *more])
-    if subjects and not results:
-        raise UserError(f"no system could be timed; the first reason: {more[0]['reason']}")
-    rows = Rows(protocol, version)
-    scores = [rows.of_subject(subject) for subject in subjects]
-    scores += [row for calls in results for row in rows.of_calls(calls)]
-    timed = {subject.label for subject in subjects}
-    kept = [timing for timing in run.timings() if timing.system not in timed]
-    run.write_timings([*kept, *(timing for calls in results for timing in calls.timings())])
-    run.replace_scores(scores, lambda row: row.metric in speed.METRICS and row.system in timed)
+    models = {label: model for label, model in systems if model.family not in NOT_TIMED}
+    keys = {label: scenario.key(zoo.fingerprint(model)) for label, model in models.items()}
+    known = run.manifest().get("timed", {})
+    if not again:
+        models = {label: model for label, model in models.items() if known.get(label) != keys[label]}
+    if not models:
+        return []
+    with run.lock():
+        subjects, failures = load(models, scenario.generation, zoo, clock)
+        results, more = measure(
+            subjects, scenario.settings, scenario.prompts, seed=scenario.generation.seed, clock=clock, progress=progress
+        )
+        failures += more
+        run.set_failures("bench", failures)
+        if not results:
+            raise UserError(f"no system could be timed; the first reason: {failures[0]['reason']}")
+        rows = Rows(*protocol)
+        scores = [rows.of_subject(subject) for subject in subjects]
+        scores += [row for calls in results for row in rows.of_calls(calls)]
+        kept = [timing for timing in run.timings() if timing.system not in models]
+        run.write_timings([*kept, *(timing for calls in results for timing in calls.timings())])
+        run.replace_scores(scores, lambda row: row.metric in speed.METRICS and row.system in models)
+        done = {subject.label: keys[subject.label] for subject in subjects}
+        run.update_manifest(timed={**known, **done}, speed=asdict(scenario.settings))
+        run.add_history("bench", environment(), systems=list(done))
     return scores

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from magnet_eval.config import Speed
+from magnet_eval.progress import Progress, silent
 from magnet_eval.records import Prompt, Timing
 from magnet_eval.speed import TOTAL, memory
 
@@ -109,16 +110,17 @@ def measure(
     *,
     seed: int = 0,
     clock: Clock = time.perf_counter,
-    advance: Callable[[int], None] = lambda n: None,
+    progress: Progress = silent,
 ) -> tuple[list[Calls], list[dict[str, str]]]:
     """Times every subject at every batch size; and the failures (system, prompt_id "", reason).
 
     Each system stops after ``settings.repeats`` calls or once it has used ``settings.max_seconds``, whichever comes
-    first, but not before one call has counted. ``advance(1)`` is called after each of (repeats + 1) turns per system and batch size.
+    first, but not before one call has counted.
     """
     if settings.seconds is not None:
         prompts = [replace(prompt, seconds=settings.seconds) for prompt in prompts]
     results, failures = [], []
+    done, total = 0, len(subjects) * len(settings.batches) * (settings.repeats + 1)
     for batch in settings.batches:
         active = [Calls(subject, batch, prompts[0].seconds) for subject in subjects]
         seeds = [seed + i for i in range(batch)]
@@ -134,6 +136,7 @@ def measure(
                     reason = f"batch {batch}: {(str(error) or type(error).__name__).splitlines()[0]}"
                     failures.append({"system": calls.subject.label, "prompt_id": "", "reason": reason})
                     log.warning("%s is not timed at %s", calls.subject.label, reason)
-                advance(1)
+                done += 1
+                progress("timing", done, total)
         results += active
     return results, failures

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from magnet_eval import speed
-from magnet_eval.config import Model, Speed
+from magnet_eval.config import Generation, Model, Speed
 from magnet_eval.lookup import UserError
 from magnet_eval.records import Prompt
-from magnet_eval.speed.bench import bench
+from magnet_eval.speed.bench import Scenario, bench
 from magnet_eval.speed.loop import MAX_WARMUP
 from magnet_eval.speed.rows import median_interval
 from magnet_eval.store import RunFolder
@@ -61,13 +61,26 @@ def run(tmp_path):
     return RunFolder(tmp_path / "quick-v1")
 
 
-def time_them(run, generators, clock, **settings):
+class Zoo:
+    """Stands in for magnet_eval.generators: the generators by their model's name."""
+
+    def __init__(self, generators):
+        self.generators = generators
+        self.n_built = 0
+
+    def build(self, model, device, dtype):
+        self.n_built += 1
+        return self.generators[model.name]
+
+    def fingerprint(self, model):
+        return f"weights of {model.name}"
+
+
+def time_them(run, generators, clock, again=True, **settings):
     """Rows of a measurement of named generators, as {(system, metric, batch, stage): row}."""
-    build = lambda model, device, dtype: generators[model.name]  # noqa: E731
     systems = [(name, Model(family="masked", name=name)) for name in generators]
-    rows = bench(
-        systems, Speed(**settings), PROMPTS, run, protocol="quick", version=1, build=build, clock=clock
-    )  # fmt: skip
+    scenario = Scenario(Speed(**settings), PROMPTS, Generation())
+    rows = bench(systems, scenario, run, protocol=("quick", 1), again=again, zoo=Zoo(generators), clock=clock)
     return {(r.system, r.metric, r.params.get("batch"), r.params.get("stage")): r for r in rows}
 
 
@@ -148,9 +161,23 @@ def test_files_are_not_timed_and_other_rows_stay(run):
     clock = Clock()
     time_them(run, {"a": FakeGenerator(clock, 1.0)}, clock, batches=[1], repeats=1)
     before = run.scores()
-    systems = [("mine", Model(family="files", folder="x"))]
-    assert bench(systems, Speed(), PROMPTS, run, protocol="quick", version=1, build=pytest.fail, clock=clock) == []
-    assert run.scores() == before and len(run.timings()) == 3
+    zoo = Zoo({})
+    scenario = Scenario(Speed(), PROMPTS, Generation())
+    assert bench([("mine", Model(family="files", folder="x"))], scenario, run, protocol=("quick", 1), zoo=zoo) == []
+    assert run.scores() == before and len(run.timings()) == 3 and zoo.n_built == 0
+
+
+def test_a_rerun_times_only_what_is_new(run):
+    clock = Clock()
+    a, b = FakeGenerator(clock, 1.0), FakeGenerator(clock, 2.0)
+    time_them(run, {"a": a}, clock, batches=[1], repeats=1)
+    n_calls = len(a.calls)
+    rows = time_them(run, {"a": a, "b": b}, clock, again=False, batches=[1], repeats=1)
+    assert {row.system for row in rows.values()} == {"b"} and len(a.calls) == n_calls
+    assert {row.system for row in run.scores()} == {"a", "b"}
+    time_them(run, {"a": a}, clock, again=False, batches=[1], repeats=2)  # other settings: other work
+    assert len(a.calls) > n_calls
+    assert run.scores().count(run.scores()[0]) == 1  # replaced, not added
 
 
 def test_nothing_that_could_be_timed_is_an_error(run):
