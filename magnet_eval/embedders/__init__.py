@@ -1,0 +1,83 @@
+"""Embedders: networks that turn audio into frames of numbers, which the metrics then compare.
+
+To add one: a file in this folder and a line in EMBEDDERS. An embedder is a class that is built with a device and has
+what ``Embedder`` lists; one for text metrics also has ``embed_text(texts) -> [n, d]``.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from magnet_eval import audio, lookup, zoo
+from magnet_eval.records import Embeddings
+
+EMBEDDERS = {
+    "musicnn": "magnet_eval.embedders.musicnn:MusicnnEmbedder",
+    "clap_tiny": "magnet_eval.embedders.clap_tiny:ClapTinyEmbedder",
+}
+
+
+class Embedder(Protocol):
+    """What every embedder offers."""
+
+    name: str
+    version: str  # of its code: raised whenever its numbers change
+    sample_rate: int  # Hz
+
+    def embed(self, audio: np.ndarray) -> np.ndarray:
+        """Mono [T] at ``sample_rate`` -> frames float32 [n, d], at least one."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Hash over code version, parameters and weights: the embedder's part of a cache key."""
+        ...
+
+
+def build(name: str, device: str = "cpu") -> Embedder:
+    """The embedder of a name, or of the user's own pkg.module:object. Raises UserError if its weights are missing."""
+    return lookup.load(EMBEDDERS, name, "embedder")(device=device)
+
+
+def embed_file(embedder: Embedder, path: Path | str) -> np.ndarray:
+    """Frames [n, d] of one audio file, as mono at the embedder's rate. Raises UserError, naming an unreadable file."""
+    return embedder.embed(audio.load_mono(path, embedder.sample_rate))
+
+
+def gather(name: str, clips: Iterable[tuple[str, np.ndarray]]) -> Embeddings:
+    """One Embeddings record of clip ids and their frames [n_i, d], in order. Raises ValueError for no clips."""
+    ids, frames = zip(*clips, strict=True)
+    owner = np.repeat(np.arange(len(ids)), [len(f) for f in frames])
+    return Embeddings(name, tuple(ids), np.concatenate(frames), owner)
+
+
+def weights(folder: str, *names: str) -> list[Path]:
+    """Paths of the files ``names`` in a folder of models/, e.g. tiny/musicnn. Raises UserError if one is missing."""
+    places = [home / folder for home in zoo.folders("models")]
+    place = next((place for place in places if all((place / name).is_file() for name in names)), None)
+    if place is None:
+        raise lookup.UserError(
+            f"no {' and '.join(names)} in {' or '.join(map(str, places))}. Restore them from the repository or the wheel."
+        )
+    return [place / name for name in names]
+
+
+def load_weights(path: Path) -> dict:
+    """Tensors of a safetensors file. Raises UserError, naming it, if it is corrupt."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise lookup.UserError(f"{path} is no readable safetensors file: {error}. Restore it from the repository.") from error
+
+
+def hash_of(name: str, version: str, files: Sequence[Path]) -> str:
+    """Sha256 over an embedder's name, code version and the bytes of its files."""
+    digest = hashlib.sha256(f"{name} {version}".encode())
+    for file in files:
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()

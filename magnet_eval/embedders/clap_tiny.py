@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from magnet_eval.embedders import hash_of, load_weights, weights
 from magnet_eval.embedders.mel import log_mel, window_starts
 
 
@@ -113,19 +114,25 @@ class ClapTinyEmbedder:
     name = "clap_tiny"
     version = "1"
 
-    def __init__(self, folder: Path, text_folder: Path, device: str = "cpu") -> None:
-        from safetensors.torch import load_file
+    def __init__(self, device: str = "cpu", folder: Path | None = None, text_folder: Path | None = None) -> None:
         from transformers import AutoTokenizer
 
-        fields = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        names = ("config.json", "model.safetensors")
+        self.files = [folder / name for name in names] if folder else weights("tiny/clap", *names)
+        text_folder = text_folder or weights("tiny/text", "tokenizer.json")[0].parent
+        fields = json.loads(self.files[0].read_text(encoding="utf-8"))
         config = ClapConfig(**{**fields, "channels": tuple(fields["channels"])})
         self.sample_rate = config.sample_rate
-        self.files = (folder / "config.json", folder / "model.safetensors", text_folder / "tokenizer.json")
         self.device = device
         self.model = ClapTiny(config)
-        self.model.load_state_dict(load_file(folder / "model.safetensors"))
-        self.model.float().eval().to(device)
+        self.model.load_state_dict(load_weights(self.files[1]))
+        self.model.eval().to(device)
         self.tokenizer = AutoTokenizer.from_pretrained(text_folder)
+        self.files.append(text_folder / "tokenizer.json")
+
+    def fingerprint(self) -> str:
+        """Hash over code version, settings, weights and tokenizer."""
+        return hash_of(self.name, self.version, self.files)
 
     @torch.inference_mode()
     def embed(self, audio: np.ndarray) -> np.ndarray:

@@ -37,7 +37,7 @@ def trained(tmp_path_factory):
 def test_text_finds_its_clip(trained):
     folder, figures = trained
     assert figures["p_right_above_shuffled"] < 0.05
-    embedder = ClapTinyEmbedder(folder / "clap", folder / "text")
+    embedder = ClapTinyEmbedder(folder=folder / "clap", text_folder=folder / "text")
     audio, captions = captioned_tones(6, seed=2)  # one clip of each kind
     cosine = np.concatenate([embedder.embed(clip) for clip in audio]) @ embedder.embed_text([c[1] for c in captions]).T
     assert (cosine.argmax(axis=1) == np.arange(6)).mean() >= 4 / 6  # chance: 1 / 6
@@ -45,7 +45,7 @@ def test_text_finds_its_clip(trained):
 
 def test_saved_model_reproduces_the_card(trained):
     folder, figures = trained
-    embedder = ClapTinyEmbedder(folder / "clap", folder / "text")
+    embedder = ClapTinyEmbedder(folder=folder / "clap", text_folder=folder / "text")
     again = clap.evaluate(embedder.model, embedder.tokenizer, *captioned_tones(12, seed=1), rng=np.random.default_rng(0))
     assert again["cosine_right"] == pytest.approx(figures["cosine_right"], abs=1e-5)
     assert f"{figures['cosine_right']:.3f}" in (folder / "clap" / "README.md").read_text()
@@ -53,7 +53,7 @@ def test_saved_model_reproduces_the_card(trained):
 
 def test_embeddings_are_unit_vectors_whatever_the_length(trained):
     folder, _ = trained
-    embedder = ClapTinyEmbedder(folder / "clap", folder / "text")
+    embedder = ClapTinyEmbedder(folder=folder / "clap", text_folder=folder / "text")
     rng = np.random.default_rng(0)
     for seconds, windows in ((0.01, 1), (1, 1), (5, 1), (12, 3)):
         frames = embedder.embed(rng.uniform(-0.1, 0.1, int(seconds * RATE)).astype(np.float32))
