@@ -1,0 +1,23 @@
+"""A run folder as a page to read and to listen to: tables, sentences, figures, one HTML file.
+
+Everything shown is a record of the run folder; the report knows no quality metric by name.
+"""
+
+from pathlib import Path
+
+from magnet_eval.store import RunFolder
+
+
+def build(run_folder: RunFolder | Path, out: Path) -> Path:
+    """Writes the report of a run folder to ``out`` (see ``report.html``); the path of the page."""
+    from magnet_eval.report.html import build as build_html
+
+    return build_html(run_folder, out)
+
+
+def short_table(run_folder: RunFolder | Path) -> str:
+    """The main numbers of a run as plain text, for the end of a command (see ``report.tables``)."""
+    from magnet_eval.report.data import load
+    from magnet_eval.report.tables import plain_text
+
+    return plain_text(load(run_folder))

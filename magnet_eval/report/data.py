@@ -1,0 +1,121 @@
+"""What a report is made from: the records of one run folder, read once, and each system's looks."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from magnet_eval import speed
+from magnet_eval.metrics import METRICS
+from magnet_eval.records import Clip, ClipScore, Prompt, Score, Timing
+from magnet_eval.store import RunFolder
+
+# Okabe and Ito (2008), safe for colour-blind readers, in their order; black ("ink": the page's own text colour) and
+# yellow come last, since each vanishes on one of the two grounds.
+INK = "#111112"
+COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7", INK, "#F0E442")
+MARKERS = {  # matplotlib's name -> the same shape as an SVG path in a 12 x 12 box
+    "o": "M6 1a5 5 0 1 0 .01 0z",
+    "s": "M1.5 1.5h9v9h-9z",
+    "^": "M6 .8l5.4 10H.6z",
+    "D": "M6 .3L11.7 6 6 11.7.3 6z",
+    "v": "M6 11.2L.6 1.2h10.8z",
+    "P": "M4 .8h4V4h3.2v4H8v3.2H4V8H.8V4H4z",
+    "X": "M3.2.6L6 3.4 8.8.6l2.6 2.6L8.6 6l2.8 2.8-2.6 2.6L6 8.6l-2.8 2.8L.6 8.8 3.4 6 .6 3.2z",
+}
+ROLES = {  # families that bound the others and do not compete
+    "codec": "codec ceiling: the real clip, encoded and decoded",
+    "unigram": "control: tokens drawn without a model",
+}
+
+
+@dataclass(frozen=True)
+class System:
+    """One system and its looks, the same in every figure and table."""
+
+    label: str
+    colour: str  # "#RRGGBB"
+    marker: str  # a key of MARKERS
+    role: str = ""  # why it is shown without competing; "" for a system that competes
+
+    @property
+    def path(self) -> str:
+        """The marker as an SVG path."""
+        return MARKERS[self.marker]
+
+
+@dataclass(frozen=True)
+class Data:
+    """One run, read."""
+
+    folder: RunFolder
+    manifest: dict[str, Any]
+    prompts: list[Prompt]
+    systems: dict[str, System]  # by label, in the order of the protocol
+    clips: dict[str, list[Clip]]  # by system
+    scores: list[Score]
+    clip_scores: list[ClipScore]
+    timings: list[Timing]
+
+    @property
+    def quality(self) -> list[Score]:
+        """Plain scores of the audio."""
+        return [row for row in self.scores if not row.versus and row.metric not in speed.METRICS]
+
+    @property
+    def comparisons(self) -> list[Score]:
+        """Differences between two systems."""
+        return [row for row in self.scores if row.versus]
+
+    @property
+    def speed(self) -> list[Score]:
+        """Rows of the timing loop."""
+        return [row for row in self.scores if row.metric in speed.METRICS]
+
+    def latency(self, system: str, batch: int) -> Score | None:
+        """The median latency of whole calls."""
+        for row in self.speed:
+            wanted = (row.metric, row.params.get("stage"), row.params.get("batch"), row.params.get("quantile"))
+            if row.system == system and wanted == (speed.LATENCY, speed.TOTAL, batch, 0.5):
+                return row
+        return None
+
+    @property
+    def batches(self) -> list[int]:
+        """Batch sizes that were timed, smallest first."""
+        return sorted({row.params["batch"] for row in self.speed if "batch" in row.params})
+
+
+def _labels(manifest: dict[str, Any]) -> dict[str, str]:
+    """The families of the manifest's systems by label, in its order."""
+    systems = manifest.get("systems", {})
+    items = systems.items() if isinstance(systems, dict) else ((entry["label"], entry) for entry in systems)
+    return {label: str(entry.get("family") or entry.get("model", {}).get("family", "")) for label, entry in items}
+
+
+def looks(families: dict[str, str]) -> dict[str, System]:
+    """Systems with their colours and markers: both depend on the place in the order alone."""
+    marks = tuple(MARKERS)
+    return {
+        label: System(label, COLOURS[i % len(COLOURS)], marks[i % len(marks)], ROLES.get(family, ""))
+        for i, (label, family) in enumerate(families.items())
+    }
+
+
+def load(run_folder: RunFolder | Path) -> Data:
+    """The records of a run folder. Systems that the manifest does not name follow in the order of the scores."""
+    folder = run_folder if isinstance(run_folder, RunFolder) else RunFolder(run_folder)
+    manifest, scores = folder.manifest(), folder.scores()
+    families = _labels(manifest)
+    for row in scores:
+        families.setdefault(row.system, "")
+    return Data(
+        folder, manifest, folder.prompts(), looks(families), {label: folder.clips(label) for label in families},
+        scores, folder.clip_scores(), folder.timings(),
+    )  # fmt: skip
+
+
+def shown_label(row: Score) -> str:
+    """A metric's label; that of a tiny metric says so."""
+    known = METRICS.get(row.metric)
+    is_tiny = known.tiny if known else "tiny" in f"{row.metric} {row.preset}".lower()
+    return f"{row.label} (tiny)" if is_tiny and "tiny" not in row.label.lower() else row.label

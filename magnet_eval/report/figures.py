@@ -1,0 +1,254 @@
+"""Figures as inline SVG: text stays text, ink and lines take the page's colours, so that one file suits light and dark.
+
+Drawn with placeholder colours that are then replaced by CSS variables; ids get the figure's name as a prefix, since all
+figures share one page. Captions (n, unit, direction) are the page's, beside the figure.
+"""
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure as Drawing
+
+from magnet_eval import speed
+from magnet_eval.records import Score
+from magnet_eval.report.data import INK, Data, shown_label
+from magnet_eval.report.numbers import seconds_text
+from magnet_eval.report.tables import ARROWS
+
+MUTED, LINE = "#777778", "#dddde0"  # placeholders, as INK is
+VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", LINE: "var(--line)"}
+WIDTH = 4.4  # inches
+FONT_SIZE = 9
+STYLE = {
+    "svg.fonttype": "none", "text.parse_math": False, "font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE, "axes.labelsize": FONT_SIZE,
+    "xtick.labelsize": FONT_SIZE, "ytick.labelsize": FONT_SIZE, "text.color": INK, "axes.labelcolor": MUTED,
+    "xtick.color": MUTED, "ytick.color": MUTED, "ytick.labelcolor": INK, "axes.edgecolor": LINE, "grid.color": LINE,
+    "axes.facecolor": "none", "figure.facecolor": "none", "savefig.facecolor": "none", "grid.linewidth": 0.7,
+    "axes.linewidth": 0.7, "xtick.major.size": 0, "ytick.major.size": 0, "xtick.minor.size": 0, "ytick.minor.size": 0,
+}  # fmt: skip
+STAGE_ALPHA = (1.0, 0.55, 0.28, 0.75, 0.4)  # stages share their system's colour
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One drawing and the words beside it."""
+
+    svg: str
+    title: str
+    caption: str  # n, unit, which way is better
+    width: int  # CSS pixels
+
+
+def to_svg(figure: Any, name: str) -> str:
+    """A matplotlib figure as inline SVG of its own."""
+    buffer = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r' (?:xmlns(?::xlink)?|version)="[^"]*"', "", svg).replace("xlink:href", "href")
+    svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
+    svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", svg)
+    svg = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', svg)
+    svg = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font: \1 system-ui, sans-serif", svg)
+    for colour, variable in VARIABLES.items():
+        svg = re.sub(colour, variable, svg, flags=re.IGNORECASE)
+    return svg
+
+
+def canvas(height: float, width: float = WIDTH) -> tuple[Any, Any]:
+    """A figure of one pair of axes in the page's style; call within ``mpl.rc_context(STYLE)``."""
+    figure = Drawing(figsize=(width, height), layout="constrained")  # without pyplot: no global state
+    axes = figure.add_subplot()
+    axes.set_axisbelow(True)
+    axes.spines[:].set_visible(False)
+    return figure, axes
+
+
+def counts(rows: Sequence[Score]) -> str:
+    """``n = 32``, or the range where the rows differ."""
+    n = sorted({row.n for row in rows})
+    return f"n = {n[0]}" if len(n) == 1 else f"n = {n[0]} to {n[-1]}"
+
+
+def direction(better: str) -> str:
+    """Which way is better, in words."""
+    return f"{ARROWS[better]} {better} is better" if better else ""
+
+
+def spread(values: Sequence[float], least: float) -> list[float]:
+    """The values moved apart, as little as a simple pass needs, until neighbours are ``least`` apart; same order."""
+    order = sorted(range(len(values)), key=lambda i: values[i])
+    placed = list(values)
+    for before, after in zip(order, order[1:], strict=False):
+        placed[after] = max(placed[after], placed[before] + least)
+    shift = (sum(placed) - sum(values)) / max(1, len(values))
+    return [value - shift for value in placed]
+
+
+def is_wide(values: Sequence[float], factor: float = 12.0) -> bool:
+    """Whether values want a logarithmic axis."""
+    return min(values) > 0 and max(values) / min(values) > factor
+
+
+def point(axes: Any, data: Data, row: Score, x: float, y: float, **error: Any) -> None:
+    """One system's marker with its interval."""
+    system = data.systems[row.system]
+    axes.errorbar(
+        x, y, fmt=system.marker, color=system.colour, markersize=7, elinewidth=1.6, capsize=0, markeredgewidth=0,
+        alpha=0.55 if system.role else 1, **error,
+    )  # fmt: skip
+
+
+def reach(row: Score) -> list[list[float]] | None:
+    """The interval as matplotlib's error lengths."""
+    if row.low is None or row.high is None:
+        return None
+    return [[max(0.0, row.value - row.low)], [max(0.0, row.high - row.value)]]
+
+
+def quality(data: Data, metric: str) -> Figure:
+    """Every system on one metric: value, interval, and the floor of real against real."""
+    rows = [row for row in data.quality if row.metric == metric]
+    rows.sort(key=lambda row: list(data.systems).index(row.system))
+    with mpl.rc_context(STYLE):
+        figure, axes = canvas(0.75 + 0.3 * len(rows))
+        for y, row in enumerate(rows):
+            point(axes, data, row, row.value, y, xerr=reach(row))
+        floors = [row.floor for row in rows if row.floor is not None]
+        if floors:
+            floor = sorted(floors)[len(floors) // 2]
+            axes.axvline(floor, color=MUTED, linewidth=1, dashes=(3, 3))
+            axes.annotate("real", (floor, 1), (3, 2), ("data", "axes fraction"), "offset points", color=MUTED)
+        if is_wide([row.value for row in rows] + floors):
+            axes.set_xscale("log")
+        axes.set(yticks=range(len(rows)), yticklabels=[row.system for row in rows], ylim=(len(rows) - 0.5, -0.6))
+        axes.grid(axis="x")
+        axes.set_xlabel(f"{shown_label(rows[0])}{f' ({rows[0].unit})' if rows[0].unit else ''}")
+        svg = to_svg(figure, f"quality-{metric}")
+    caption = f"{direction(rows[0].better)} · {counts(rows)} clips · bars: 95 % interval"
+    caption += " · dashed: two sets of real clips of this size against each other" if floors else ""
+    return Figure(svg, shown_label(rows[0]), caption, round(WIDTH * 96))
+
+
+def quality_latency(data: Data, metric: str, name: str = "tradeoff") -> Figure | None:
+    """Quality of every timed system over its latency at the smallest batch size; None for fewer than two."""
+    batch = data.batches[0] if data.batches else 0
+    found = [(row, data.latency(row.system, batch)) for row in data.quality if row.metric == metric]
+    points = [(row, latency) for row, latency in found if latency is not None]
+    if len(points) < 2:
+        return None
+    with mpl.rc_context(STYLE):
+        figure, axes = canvas(3.3, 4.8)
+        for row, latency in points:
+            point(axes, data, row, latency.value, row.value, xerr=reach(latency), yerr=reach(row))
+        times = [latency.value for _, latency in points]
+        if is_wide(times, 6):
+            axes.set_xscale("log")
+            axes.set_xlim(min(times) / 1.4, max(times) * (max(times) / min(times)) ** 0.45)
+            axes.xaxis.set_major_formatter(lambda value, _: seconds_text(value))
+            axes.xaxis.set_minor_formatter(lambda value, _: "")
+        else:
+            axes.set_xlim(0, max(times) * 1.55)
+        if is_wide([row.value for row, _ in points]):
+            axes.set_yscale("log")
+        name_points(figure, axes, [(latency.value, row.value, row.system) for row, latency in points])
+        axes.grid()
+        first = points[0][0]
+        axes.set_xlabel(f"latency at batch {batch} (s)")
+        axes.set_ylabel(f"{shown_label(first)}{f' ({first.unit})' if first.unit else ''}")
+        svg = to_svg(figure, f"{name}-{metric}")
+    corner = {"lower": "bottom left", "higher": "top left"}.get(first.better, "left")
+    audio = points[0][1].params.get("seconds")
+    caption = (
+        f"Better is {corner}. Quality: {counts([row for row, _ in points])} clips; latency: median of "
+        f"{counts([latency for _, latency in points])} calls for {audio:g} s of audio. Bars: 95 % intervals."
+    )
+    return Figure(svg, f"{shown_label(first)} and latency", caption, round(4.8 * 96))
+
+
+def name_points(figure: Any, axes: Any, points: Sequence[tuple[float, float, str]]) -> None:
+    """Writes names to the right of points, moved up or down until none covers another."""
+    figure.canvas.draw()  # fixes the layout, so that positions in points can be computed
+    pixel = [axes.transData.transform((x, y)) for x, y, _ in points]
+    placed = spread([float(position[1]) for position in pixel], 12 * figure.dpi / 72)
+    for (x, y, name), at, wanted in zip(points, pixel, placed, strict=True):
+        offset = (8, (wanted - at[1]) * 72 / figure.dpi - 3)
+        axes.annotate(name, (x, y), offset, textcoords="offset points", color=INK)
+
+
+def stages(data: Data, batch: int) -> Figure | None:
+    """Median latency by stage, stacked, with the whole call's interval; None where nothing was timed."""
+    by_system = {label: row for label in data.systems if (row := data.latency(label, batch)) is not None}
+    if not by_system:
+        return None
+    parts = [
+        row for row in data.speed
+        if row.metric == speed.LATENCY and row.params["batch"] == batch and row.params["stage"] != speed.TOTAL
+        and row.params["quantile"] == 0.5
+    ]  # fmt: skip
+    names = list(dict.fromkeys(row.params["stage"] for row in parts))
+    longest = max(row.high or row.value for row in by_system.values())
+    with mpl.rc_context(STYLE):
+        figure, axes = canvas(0.95 + 0.32 * len(by_system))
+        for y, (label, total) in enumerate(by_system.items()):
+            left = 0.0
+            for row in (row for row in parts if row.system == label):
+                alpha = STAGE_ALPHA[names.index(row.params["stage"]) % len(STAGE_ALPHA)]
+                axes.barh(y, row.value, 0.62, left, color=data.systems[label].colour, alpha=alpha, linewidth=0)
+                left += row.value
+            axes.errorbar(total.value, y, xerr=reach(total), fmt="|", color=INK, elinewidth=1.2, markersize=11)
+            axes.annotate(
+                seconds_text(total.value), (total.high or total.value, y), (7, -3), textcoords="offset points"
+            )
+        for i, name in enumerate(names):
+            axes.barh(0, 0, color=MUTED, alpha=STAGE_ALPHA[i % len(STAGE_ALPHA)], label=name)
+        if names:
+            figure.legend(loc="outside lower left", ncols=len(names), frameon=False, handlelength=1, labelcolor=MUTED)
+        axes.set(yticks=range(len(by_system)), yticklabels=list(by_system), ylim=(len(by_system) - 0.4, -0.6))
+        axes.set(xlim=(0, longest * 1.25), xlabel="latency (s)")
+        axes.grid(axis="x")
+        svg = to_svg(figure, f"stages-{batch}")
+    rows = list(by_system.values())
+    caption = f"{direction('lower')} · median of {counts(rows)} calls · line: whole call, bar: 95 % interval"
+    return Figure(svg, f"Latency by stage, batch {batch}", caption, round(WIDTH * 96))
+
+
+def throughput(data: Data) -> Figure | None:
+    """Clips per second over the batch size; None unless two sizes were timed."""
+    rows = [row for row in data.speed if row.metric == speed.THROUGHPUT]
+    if len(data.batches) < 2:
+        return None
+    with mpl.rc_context(STYLE):
+        figure, axes = canvas(3.0)
+        axes.set_xscale("log", base=2)
+        axes.set_yscale("log" if is_wide([row.value for row in rows], 5) else "linear")
+        ends = []
+        for label, system in data.systems.items():
+            own = sorted((row for row in rows if row.system == label), key=lambda row: row.params["batch"])
+            if own:
+                sizes, values = [row.params["batch"] for row in own], [row.value for row in own]
+                axes.plot(sizes, values, color=system.colour, linewidth=1.6)
+                for row, size in zip(own, sizes, strict=True):
+                    point(axes, data, row, size, row.value, yerr=reach(row))
+                ends.append((sizes[-1], values[-1], label))
+        low, high = data.batches[0], data.batches[-1]
+        axes.set_xlim(low * 0.8, high * (high / low) ** 0.75)
+        axes.set(
+            xticks=data.batches, xticklabels=data.batches, xlabel="batch size", ylabel=f"throughput ({rows[0].unit})"
+        )
+        axes.xaxis.set_minor_formatter(lambda value, _: "")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.yaxis.set_minor_formatter(lambda value, _: "")
+        axes.grid()
+        name_points(figure, axes, ends)
+        svg = to_svg(figure, "throughput")
+    caption = f"{direction('higher')} · median of {counts(rows)} calls · bars: 95 % interval"
+    return Figure(svg, "Throughput by batch size", caption, round(WIDTH * 96))

@@ -1,0 +1,58 @@
+"""Numbers as they are shown: as many digits as the interval supports."""
+
+import math
+
+from magnet_eval.records import Score
+
+DASH = "–"
+MINUS = "\u2212"
+
+
+def decimals(value: float, low: float | None = None, high: float | None = None) -> int:
+    """How many decimals to show: as many as its interval supports.
+
+    The half-width gets one significant digit, or two where it begins with 1 or 2. Without an interval: three
+    significant digits, and never fewer than those before the decimal point.
+    """
+    if low is not None and high is not None and high > low:
+        half = (high - low) / 2
+        exponent = math.floor(math.log10(half))
+        return max(0, -exponent + (1 if half / 10**exponent < 3 else 0))
+    if value == 0 or float(value).is_integer():
+        return 0
+    return max(0, 2 - math.floor(math.log10(abs(value))))
+
+
+def number(value: float, digits: int) -> str:
+    """A number with a true minus sign; zero has none."""
+    text = f"{value:.{digits}f}"
+    if float(text) == 0:
+        text = text.lstrip("-")
+    return text.replace("-", MINUS)
+
+
+def value_text(row: Score) -> str:
+    """The value of a row."""
+    return number(row.value, decimals(row.value, row.low, row.high))
+
+
+def interval_text(row: Score) -> str:
+    """The 95 % interval of a row as ``[low, high]``; "" where there is none."""
+    if row.low is None or row.high is None:
+        return ""
+    digits = decimals(row.value, row.low, row.high)
+    return f"[{number(row.low, digits)}, {number(row.high, digits)}]"
+
+
+def p_text(p_value: float) -> str:
+    """A p-value with two significant digits at most."""
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
+
+
+def seconds_text(seconds: float) -> str:
+    """A duration, in ms below one second."""
+    return (
+        f"{number(seconds * 1000, decimals(seconds * 1000))} ms"
+        if seconds < 1
+        else (f"{number(seconds, decimals(seconds))} s")
+    )

@@ -1,0 +1,134 @@
+"""The answer in sentences: which system is best and fastest, and how each pair differs, with the verdict.
+
+Every number comes from Score rows; each clause says which table it stands in.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, replace
+
+from magnet_eval.records import Score
+from magnet_eval.report.data import Data, shown_label
+from magnet_eval.report.numbers import interval_text, number, p_text, seconds_text, value_text
+from magnet_eval.report.tables import best_of, difference, is_significant
+
+
+@dataclass(frozen=True)
+class Clause:
+    """Part of a sentence and where its numbers stand: an anchor of the page."""
+
+    text: str
+    anchor: str
+    verdict: str = ""  # better, worse, tied or ""
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A subject and its clauses."""
+
+    system: str
+    clauses: list[Clause]
+    lead: str = ""  # words before the system's name
+
+    @property
+    def text(self) -> str:
+        """The sentence in plain words."""
+        return f"{self.lead}{self.system} {'; '.join(clause.text for clause in self.clauses)}."
+
+
+def baseline(data: Data) -> str:
+    """The system that the others are held against: the one that most comparisons are to, else the first one."""
+    counts = Counter(row.versus for row in data.comparisons)
+    return counts.most_common(1)[0][0] if counts else next(iter(data.systems), "")
+
+
+def quality_clause(row: Score, system: str) -> Clause:
+    """A difference in words: which way, by how much, and whether that is good; or that it cannot be told from zero."""
+    label = shown_label(row)
+    if not is_significant(row):
+        p_value = f" ({p_text(row.p_value)})" if row.p_value is not None else ""
+        return Clause(f"{label} not distinguishable{p_value}", "comparisons", "tied")
+    sign = 1 if row.value > 0 else -1  # the amount is positive; the words say which way
+    size = replace(row, value=abs(row.value))
+    if sign < 0 and row.low is not None and row.high is not None:
+        size = replace(size, low=-row.high, high=-row.low)
+    way = "higher" if (sign > 0) == (row.system == system) else "lower"
+    verdict = "" if not row.better else "better" if way == row.better else "worse"
+    amount = " ".join(part for part in (value_text(size), interval_text(size), row.unit) if part)
+    return Clause(f"{label} {way} by {amount}{f' ({verdict})' if verdict else ''}", "comparisons", verdict)
+
+
+def speed_clause(data: Data, system: str, versus: str) -> Clause | None:
+    """How many times faster or slower at the smallest batch size; None where one of the two was not timed."""
+    batch = data.batches[0] if data.batches else 0
+    mine, other = data.latency(system, batch), data.latency(versus, batch)
+    if mine is None or other is None:
+        return None
+    if None not in (mine.low, mine.high, other.low, other.high) and mine.low <= other.high and other.low <= mine.high:
+        return Clause(f"is about as fast as {versus} at batch {batch} (intervals overlap)", "speed", "tied")
+    ratio = other.value / mine.value
+    word, times = ("faster", ratio) if ratio >= 1 else ("slower", 1 / ratio)
+    digits = 0 if times >= 10 else 1 if times >= 1.1 else 2
+    verdict = "better" if ratio >= 1 else "worse"
+    n = "" if mine.low is not None else f" (n = {min(mine.n, other.n)})"
+    return Clause(f"is {number(times, digits)}× {word} than {versus} at batch {batch}{n}", "speed", verdict)
+
+
+def pair_sentence(data: Data, system: str, versus: str) -> Sentence | None:
+    """Speed and every compared metric of two systems; None where nothing is known of the pair."""
+    metrics = list(dict.fromkeys(row.metric for row in data.comparisons))
+    rows = [row for metric in metrics if (row := difference(data, system, versus, metric)) is not None]
+    quality = [quality_clause(row, system) for row in rows]
+    speed = speed_clause(data, system, versus)
+    if speed is None and not quality:
+        return None
+    if speed is None:
+        speed = Clause(f"against {versus}", "comparisons")
+        quality = [Clause(f"{speed.text}: {quality[0].text}", "comparisons", quality[0].verdict), *quality[1:]]
+        return Sentence(system, quality)
+    return Sentence(system, [speed, *quality])
+
+
+def pairs(data: Data) -> list[Sentence]:
+    """Every competing system against the baseline."""
+    versus = baseline(data)
+    others = [label for label, system in data.systems.items() if label != versus and not system.role]
+    found = (pair_sentence(data, label, versus) for label in others)
+    return [sentence for sentence in found if sentence is not None]
+
+
+def best_sentence(data: Data, metric: str) -> Sentence | None:
+    """Who is best on a metric, and who cannot be told apart from it."""
+    rows = [row for row in data.quality if row.metric == metric]
+    best = best_of(data, rows)
+    if best is None:
+        return None
+    compared = {row.system: difference(data, row.system, best.system, metric) for row in rows if row is not best}
+    tied = [
+        label for label, row in compared.items()
+        if row is not None and not is_significant(row) and not data.systems[label].role
+    ]  # fmt: skip
+    unit = f" {best.unit}" if best.unit else ""
+    interval = f" {interval_text(best)}" if interval_text(best) else ""
+    clauses = [Clause(f"has {value_text(best)}{unit}{interval}, {best.better} is better", "quality", "better")]
+    if tied:
+        clauses.append(Clause(f"not distinguishable from it: {', '.join(tied)}", "comparisons", "tied"))
+    return Sentence(best.system, clauses, f"Best {shown_label(best)}: ")
+
+
+def fastest_sentence(data: Data) -> Sentence | None:
+    """Who is fastest at the smallest batch size."""
+    batch = data.batches[0] if data.batches else 0
+    rows = [row for label, system in data.systems.items() if not system.role and (row := data.latency(label, batch))]
+    if len(rows) < 2:
+        return None
+    best = min(rows, key=lambda row: row.value)
+    clip = f"{best.params['seconds']:g} s of audio"
+    text = f"makes {clip} in {seconds_text(best.value)} at batch {batch} on {best.params.get('device', 'this machine')}"
+    return Sentence(best.system, [Clause(text, "speed", "better")], "Fastest: ")
+
+
+def lead(data: Data) -> list[Sentence]:
+    """The answer in short: the best system on every metric, and the fastest."""
+    metrics = list(dict.fromkeys(row.metric for row in data.quality if row.better))
+    found = [best_sentence(data, metric) for metric in metrics] + [fastest_sentence(data)]
+    return [sentence for sentence in found if sentence is not None]
