@@ -181,17 +181,24 @@ class Protocol:
             raise UserError(f"two systems are labelled {twice[0]!r}; give one of them another label.")
 
 
+def option(default: Any, text: str) -> Any:
+    """A field of a verb's options: its default and its line in ``--help``."""
+    return field(default=default, metadata={"help": text})
+
+
 @dataclass
 class Run:
     """One protocol to work on, with the choices of the command line. None leaves the protocol's own choice."""
 
-    protocol: Protocol
-    systems: list[System] | None = None  # labels of the protocol's systems, or other models of the zoo
-    results: str = "results"  # folder of run folders
-    reports: str = "reports"  # folder of rendered reports
-    device: str | None = None
-    batch: int | None = None
-    seed: int | None = None
+    protocol: Protocol = field(
+        metadata={"help": "what is compared and how; see: magnet-eval list protocols", "choice": "quickstart"}
+    )
+    systems: list[System] | None = option(None, "only these: labels of the protocol's systems, or models of the zoo")
+    results: str = option("results", "folder of run folders")
+    reports: str = option("reports", "folder of rendered reports")
+    device: str | None = option(None, "auto, cpu, cuda or cuda:N")
+    batch: int | None = option(None, "clips generated at a time; does not change the audio")
+    seed: int | None = option(None, "of everything random")
 
     def __post_init__(self) -> None:
         """Puts the choices into the protocol, so that nothing below looks at two places."""

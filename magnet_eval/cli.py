@@ -1,0 +1,157 @@
+"""magnet-eval VERB key=value ...: verbs to functions, mistakes to one line, nothing else.
+
+Exit codes: 0 done, 1 a bug of ours (with its traceback), 2 a mistake in what was asked, 130 stopped by Ctrl-C.
+stdout is for the answer; logs and bars go to stderr. Nothing heavy is imported until a verb needs it.
+"""
+
+import dataclasses
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from magnet_eval import options
+from magnet_eval.config import Run
+from magnet_eval.lookup import UserError, load, nearest, unknown
+
+TRACE = "MAGNET_EVAL_TRACE"  # set to 1: a user's mistake comes with its traceback
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb: what it does, what it understands, an example."""
+
+    text: str
+    options: type[Any]
+    example: str
+
+
+VERBS = {
+    "run": Verb(
+        "generate, score, time and report a protocol: the main job",
+        Run,
+        "protocol=quickstart systems=[magnet-tiny,musicgen-tiny]",
+    ),
+    "generate": Verb(
+        "make clips of your own texts, or those of a protocol",
+        options.GenerateOptions,
+        "model=magnet-tiny prompts='[slow waltz for strings]' seconds=5 seed=1",
+    ),
+    "score": Verb("judge the clips of a protocol", Run, "protocol=quickstart"),
+    "bench": Verb("measure how fast a protocol's systems are", Run, "protocol=quickstart batch=4"),
+    "report": Verb("render the report of a protocol's run", Run, "protocol=quickstart reports=here"),
+    "list": Verb("show models, protocols, metrics or runs", options.ListOptions, "models json=true"),
+    "doctor": Verb("say what is installed and what is missing", options.DoctorOptions, "json=true"),
+    "train": Verb("make the embedded tiny models again", options.TrainOptions, "what=magnet minutes=60"),
+}
+FUNCTIONS = {name: f"magnet_eval.verbs:{name}" for name in VERBS} | {  # each: options -> what goes to stdout
+    "list": "magnet_eval.listing:listing",
+    "doctor": "magnet_eval.doctor:doctor",
+}
+HYDRA_FLAGS = ("-m", "--multirun", "--cfg", "-c", "--info", "-i", "--resolve", "--package", "-p")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Does what the words say; the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(message)s", level=logging.WARNING)
+    logging.getLogger("magnet_eval").setLevel(logging.INFO)
+    try:
+        dispatch(words)
+    except UserError as error:
+        if os.environ.get(TRACE) == "1":
+            raise
+        print("magnet-eval: " + " ".join(str(error).split()), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("magnet-eval: stopped; the same command goes on from here.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def dispatch(words: list[str]) -> None:
+    """Runs one verb. Raises UserError on a word that it does not understand."""
+    if words and words[0] in ("--shell-completion", "-sc"):
+        from magnet_eval.completion import complete
+
+        return print(complete(words[1:], {name: verb.options for name, verb in VERBS.items()}), end="")
+    if words and words[0] == "--version":
+        from magnet_eval import __version__
+
+        return print(__version__)
+    if not words or words[0] in ("--help", "-h", "help"):
+        return print(overview())
+    name, *rest = words
+    if name not in VERBS:
+        raise unknown("verb", name, VERBS, "See: magnet-eval --help.")
+    if any(word in ("--help", "-h") for word in rest):
+        return print(details(name))
+    return execute(name, rest)
+
+
+def execute(name: str, words: list[str]) -> None:
+    """Runs the verb ``name`` with the rest of the words, once, or through Hydra if one of its flags is there."""
+    from magnet_eval import compose
+
+    verb = VERBS[name]
+    if name == "list" and words and "=" not in words[0]:
+        words[0] = f"what={words[0]}"
+
+    def act(chosen: Any) -> None:
+        print(load(FUNCTIONS, name, "verb")(chosen))
+
+    flags = [word for word in words if word.startswith("-")]
+    for flag in flags:
+        if flag not in HYDRA_FLAGS:
+            guess = nearest(flag.lstrip("-"), [field.name for field in dataclasses.fields(verb.options)], n=1)
+            hint = f" Did you mean {guess[0]}=...?" if guess else ""
+            raise UserError(f"unknown flag {flag!r}.{hint} Options are key=value; see: magnet-eval {name} --help.")
+    if flags:
+        compose.hydra_main(verb.options, words, act)
+    else:
+        act(compose.compose(verb.options, words))
+
+
+def overview() -> str:
+    """The text of ``magnet-eval --help``."""
+    lines = [
+        "magnet-eval VERB key=value ...",
+        "",
+        "How good, how fast, and how alike to the ear text-to-audio models are.",
+        "",
+    ]
+    lines += [f"  {name:10}{verb.text}" for name, verb in VERBS.items()]
+    lines += [
+        "",
+        "Start:      magnet-eval run protocol=quickstart",
+        "A clip:     magnet-eval generate model=magnet-tiny prompts='[slow waltz for strings]'",
+        "A verb:     magnet-eval VERB --help",
+        "A sweep:    magnet-eval run -m protocol=quickstart seed=0,1,2",
+        'Completion: eval "$(magnet-eval --shell-completion install=bash)"    (bash, zsh and fish: install=SHELL)',
+        f"A mistake in what was asked ends with one line and exit code 2; {TRACE}=1 shows where it was raised.",
+    ]
+    return "\n".join(lines)
+
+
+def details(name: str) -> str:
+    """The text of ``magnet-eval VERB --help``."""
+    from magnet_eval import compose, zoo
+
+    verb = VERBS[name]
+    values = compose.defaults(verb.options)
+    lines = [f"magnet-eval {name} key=value ...", "", f"{verb.text[0].upper()}{verb.text[1:]}.", ""]
+    for field in dataclasses.fields(verb.options):
+        value = "" if values[field.name] is None else f" [{values[field.name]}]"
+        lines.append(f"  {field.name + '=':10}{field.metadata.get('help', '')}{value}")
+        if field.name in compose.GROUPS:
+            lines.append(f"{'':12}one of: {', '.join(zoo.names(field.name + 's'))}")
+            lines.append(f"{'':12}{field.name}.KEY=VALUE changes a part of it; --cfg job shows all of them")
+    lines += ["", f"Example: magnet-eval {name} {verb.example}"]
+    return "\n".join(lines)
+
+
+def entry() -> None:
+    """The console script."""
+    sys.exit(main())

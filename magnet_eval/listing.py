@@ -1,0 +1,84 @@
+"""The verb ``list``: what there is to choose from, as a table or as JSON."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from magnet_eval import config
+from magnet_eval.lookup import UserError
+from magnet_eval.options import ListOptions
+from magnet_eval.store import RunFolder
+from magnet_eval.table import table
+
+
+def listing(chosen: ListOptions) -> str:
+    """A table of models, protocols, metrics or runs; with ``json`` a list of objects."""
+    rows = LISTS[chosen.what](chosen)
+    if chosen.json:
+        return json.dumps(rows, indent=1, ensure_ascii=False)
+    if not rows:
+        return f"no {chosen.what}"
+    return table(list(rows[0]), [[str(value) for value in row.values()] for row in rows])
+
+
+def models(chosen: ListOptions) -> list[dict[str, Any]]:
+    """Every model of the zoo; a file with a mistake in it says so in place of its description."""
+    rows = []
+    for name in config.list_models():
+        try:
+            model = config.load_model(name)
+        except UserError as error:
+            rows.append({"model": name, "family": "", "description": f"broken: {error}"})
+            continue
+        rows.append({"model": name, "family": model.family, "description": model.description})
+    return rows
+
+
+def protocols(chosen: ListOptions) -> list[dict[str, Any]]:
+    """Every protocol."""
+    rows = []
+    for name in config.list_protocols():
+        try:
+            protocol = config.load_protocol(name)
+        except UserError as error:
+            rows.append({"protocol": name, "version": "", "systems": "", "title": f"broken: {error}"})
+            continue
+        facts = {"version": protocol.version, "systems": len(protocol.systems), "title": protocol.title}
+        rows.append({"protocol": name, **facts})
+    return rows
+
+
+def metrics(chosen: ListOptions) -> list[dict[str, Any]]:
+    """Every metric."""
+    from magnet_eval.metrics import METRICS
+
+    return [
+        {
+            "metric": name,
+            "label": metric.label,
+            "better": metric.better,
+            "embedder": metric.embedder,
+            "paper": metric.paper,
+        }
+        for name, metric in METRICS.items()
+    ]
+
+
+def runs(chosen: ListOptions) -> list[dict[str, Any]]:
+    """Every run folder below the results folder, those of sweeps included."""
+    rows = []
+    for manifest in sorted(Path(chosen.results).rglob("manifest.json")):
+        folder = RunFolder(manifest.parent)
+        scores = [score for score in folder.scores() if not score.versus]
+        systems = {score.system for score in scores}
+        rows.append({"run": str(folder.path), "systems": len(systems), "scores": len(scores)})
+    return rows
+
+
+LISTS: dict[str, Callable[[ListOptions], list[dict[str, Any]]]] = {
+    "models": models,
+    "protocols": protocols,
+    "metrics": metrics,
+    "runs": runs,
+}

@@ -1,0 +1,78 @@
+"""What the verbs of the command line understand: one dataclass per verb, whose fields are its options.
+
+run, score, bench and report have config.Run for theirs.
+"""
+
+from dataclasses import dataclass
+
+from magnet_eval.config import Model, Protocol, System, check_text, option
+from magnet_eval.decoding import between
+from magnet_eval.lookup import UserError, check
+
+KINDS = ("models", "protocols", "metrics", "runs")
+
+
+@dataclass
+class GenerateOptions:
+    """The options of generate: a model and texts of your own, or a protocol."""
+
+    model: Model | None = option(None, "makes clips of prompts=; see: magnet-eval list models")
+    prompts: list[str] | None = option(None, "the texts, e.g. prompts='[slow waltz for strings]'")
+    seconds: float = option(5.0, "length of each clip made with model=")
+    out: str = option("clips", "folder for the clips made with model=")
+    protocol: Protocol | None = option(None, "makes the clips of a protocol instead")
+    systems: list[System] | None = option(None, "of the protocol, only these: labels or models")
+    results: str = option("results", "folder of run folders")
+    device: str | None = option(None, "auto, cpu, cuda or cuda:N")
+    batch: int | None = option(None, "clips generated at a time; does not change the audio")
+    seed: int | None = option(None, "of everything random")
+
+    def __post_init__(self) -> None:
+        """Refuses both, neither, or a model without texts."""
+        if (self.model is None) == (self.protocol is None):
+            got = "both" if self.model else "neither"
+            raise UserError(f"generate needs model=NAME prompts='[TEXT]', or protocol=NAME; got {got}.")
+        if self.model is None:
+            return
+        if not self.prompts:
+            raise UserError("the prompt list is empty; give texts, e.g. prompts='[slow waltz for strings]'.")
+        for text in self.prompts:
+            check_text(text)
+        between("seconds", self.seconds, 0.1, 600)
+
+
+@dataclass
+class ListOptions:
+    """The options of list; its first word may be given without what=."""
+
+    what: str = option("models", " | ".join(KINDS))
+    results: str = option("results", "folder of run folders")
+    json: bool = option(False, "one JSON document instead of a table")
+
+    def __post_init__(self) -> None:
+        """Refuses what there is no list of."""
+        check("list", self.what, KINDS)
+
+
+@dataclass
+class DoctorOptions:
+    """The options of doctor."""
+
+    json: bool = option(False, "one JSON document instead of a table")
+
+
+@dataclass
+class TrainOptions:
+    """The options of train: which part of the embedded models to make again."""
+
+    what: str = option("all", "one step of the recipe (codec, text, clap, magnet, musicgen, hybrid, ...), or all")
+    minutes: float = option(60.0, "time for each model; running it again goes on")
+    work: str = option("training_runs", "folder for data, states and logs")
+    out: str = option("training_runs/models", "folder for the models; models/tiny replaces the embedded ones")
+    seed: int = option(0, "of everything random")
+    threads: int = option(0, "CPU threads; 0: all")
+
+    def __post_init__(self) -> None:
+        """Refuses times and threads that do not exist."""
+        between("minutes", self.minutes, 0.01)
+        between("threads", self.threads, 0)

@@ -1,0 +1,138 @@
+"""What run, generate, score, bench, report and train do; each returns what goes to stdout."""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+from magnet_eval import config
+from magnet_eval.config import Generation, Run
+from magnet_eval.lookup import UserError, check
+from magnet_eval.options import GenerateOptions, TrainOptions
+from magnet_eval.progress import Progress, bar
+from magnet_eval.store import RunFolder, content_key, writing
+from magnet_eval.table import table
+
+
+def run(chosen: Run) -> str:
+    """The main job: generate, score, time, report; the table of scores and where the report is."""
+    from magnet_eval import pipeline
+    from magnet_eval.metrics import METRICS
+    from magnet_eval.report import short_table
+
+    for name in chosen.protocol.metrics:  # now, not after an hour of generating
+        check("metric", name, METRICS)
+    with bar() as progress:
+        folder = pipeline.run(chosen, progress=progress)
+        if chosen.protocol.speed:
+            _bench(chosen, folder, progress, again=False)
+    return f"{short_table(folder)}\n\n{_report(chosen, folder)}"
+
+
+def generate(chosen: GenerateOptions) -> str:
+    """Clips of a protocol, or of texts of one's own: where they are."""
+    if chosen.protocol is None:
+        return "\n".join(str(path) for path in _clips(chosen))
+    from magnet_eval import pipeline
+
+    names = [field.name for field in dataclasses.fields(Run) if field.name != "reports"]
+    with bar() as progress:
+        folder = pipeline.generate(Run(**{name: getattr(chosen, name) for name in names}), progress=progress)
+    rows = [[system.label, str(len(folder.clips(system.label)))] for system in chosen.protocol.systems]
+    return f"{table(['system', 'clips'], rows)}\n\nclips: {folder.path}"
+
+
+def score(chosen: Run) -> str:
+    """The scores of clips that are there already."""
+    from magnet_eval import pipeline
+    from magnet_eval.report import short_table
+
+    with bar() as progress:
+        folder = pipeline.score(chosen, progress=progress)
+    return short_table(folder)
+
+
+def bench(chosen: Run) -> str:
+    """Latency and throughput of the protocol's systems, measured now."""
+    from magnet_eval import pipeline
+    from magnet_eval.report import short_table
+
+    folder = pipeline.folder_of(chosen)
+    with bar() as progress:
+        _bench(chosen, folder, progress, again=True)
+    return short_table(folder)
+
+
+def report(chosen: Run) -> str:
+    """The report of what the run folder holds."""
+    from magnet_eval import pipeline
+
+    return _report(chosen, pipeline.folder_of(chosen))
+
+
+def train(chosen: TrainOptions) -> str:
+    """Makes the embedded models again: which cards were written."""
+    from magnet_eval.training import train as train_models
+
+    paths = Path(chosen.work), Path(chosen.out)
+    cards = train_models(chosen.what, *paths, minutes=chosen.minutes, seed=chosen.seed, threads=chosen.threads)
+    return "\n".join(str(card) for card in cards) or f"nothing to do: everything is in {chosen.work}"
+
+
+def _clips(chosen: GenerateOptions) -> Iterator[Path]:
+    """Makes one clip of each text; their files."""
+    from magnet_eval import audio, generators
+    from magnet_eval.clips import batches, clip_seed
+    from magnet_eval.prompts import prompts_from_texts
+
+    model = chosen.model
+    assert model is not None and chosen.prompts  # GenerateOptions has checked them
+    given = {name: getattr(chosen, name) for name in ("device", "batch", "seed")}
+    settings = Generation(**{name: value for name, value in given.items() if value is not None})
+    prompts = prompts_from_texts(chosen.prompts, chosen.seconds)
+    generator = generators.build(model, settings.device, settings.dtype)
+    with bar() as progress:
+        for done, batch in enumerate(batches(prompts, settings.batch)):
+            made = generator.generate(batch, [clip_seed(settings.seed, prompt.id) for prompt in batch])
+            for prompt, samples in zip(batch, made.audio, strict=True):
+                path = Path(chosen.out) / f"{prompt.id}.{model.name}.seed{settings.seed}.wav"
+                with writing(path):
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    audio.write(path, samples, generator.sample_rate)
+                yield path
+            progress(model.name, min((done + 1) * settings.batch, len(prompts)), len(prompts))
+
+
+def _bench(chosen: Run, folder: RunFolder, progress: Progress, again: bool) -> None:
+    """Times the systems; unless ``again``, only those of which there is no timing with the same settings."""
+    from magnet_eval import generators
+    from magnet_eval.environment import environment
+    from magnet_eval.prompts import read_prompts
+    from magnet_eval.speed.bench import bench as measure
+
+    protocol = chosen.protocol
+    if protocol.speed is None:
+        raise UserError(f"protocol {protocol.name} has no speed block; add speed: {{batches: [1, 8]}} to its YAML.")
+    known = {} if again else folder.manifest().get("timed", {})
+    systems, keys = [], {}
+    for system in protocol.systems:
+        model = config.resolve_system(system)
+        settings = [dataclasses.asdict(block) for block in (protocol.speed, protocol.prompts, protocol.generation)]
+        keys[system.label] = content_key(generators.fingerprint(model), settings, environment()["hardware"])
+        if known.get(system.label) != keys[system.label]:
+            systems.append((system.label, model))
+    if not systems:
+        return
+    prompts = read_prompts(protocol.prompts)
+    with folder.lock():
+        measure(
+            systems, protocol.speed, prompts, folder, protocol=protocol.name, version=protocol.version,
+            generation=protocol.generation, progress=progress,
+        )  # fmt: skip
+        folder.update_manifest(timed=known | keys)
+
+
+def _report(chosen: Run, folder: RunFolder) -> str:
+    from magnet_eval.report import build
+
+    path = build(folder, Path(chosen.reports) / folder.path.name)
+    return f"report: {path}"
