@@ -116,6 +116,8 @@ class Layer(nn.Module):
     def add_text(self, x: Tensor, text: KeysValues, text_mask: Tensor | None) -> Tensor:
         """x plus what the text says. Rows of x beyond the text's have no text and stay as they are."""
         rows = text[0].shape[0]
+        if rows == 0:
+            return x
         told, untold = x[:rows], x[rows:]
         heard = self.cross_attention.attend(self.cross_attention.queries(self.norm_cross(told)), *text, text_mask)
         return torch.cat([told + heard, untold]) if len(untold) else told + heard
