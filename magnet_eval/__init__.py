@@ -21,7 +21,6 @@ PUBLIC = {  # name -> module that holds it
     "Clip": "magnet_eval.records",
     "Score": "magnet_eval.records",
     "UserError": "magnet_eval.lookup",
-    "build": "magnet_eval.generators",
     "METRICS": "magnet_eval.metrics",
     "run": "magnet_eval.pipeline",
     "generate": "magnet_eval.pipeline",

@@ -95,23 +95,32 @@ def execute(name: str, words: list[str]) -> None:
     """Runs the verb ``name`` with the rest of the words, once, or through Hydra if one of its flags is there."""
     from magnet_eval import compose
 
-    verb = VERBS[name]
-    if name == "list" and words and "=" not in words[0]:
-        words[0] = f"what={words[0]}"
-
     def act(chosen: Any) -> None:
         print(load(FUNCTIONS, name, "verb")(chosen))
 
-    flags = [word for word in words if word.startswith("-")]
-    for flag in flags:
-        if flag not in HYDRA_FLAGS:
-            guess = nearest(flag.lstrip("-"), [field.name for field in dataclasses.fields(verb.options)], n=1)
-            hint = f" Did you mean {guess[0]}=...?" if guess else ""
-            raise UserError(f"unknown flag {flag!r}.{hint} Options are key=value; see: magnet-eval {name} --help.")
-    if flags:
-        compose.hydra_main(verb.options, words, act)
+    if any(word.startswith("-") for word in words):
+        check_flags(name, words)
+        compose.hydra_main(VERBS[name].options, words, act)
     else:
-        act(compose.compose(verb.options, words))
+        act(understood(name, words))
+
+
+def understood(name: str, words: Sequence[str]) -> Any:
+    """The options of the verb ``name`` that the words amount to. Raises UserError on a wrong one."""
+    from magnet_eval.compose import compose
+
+    if name == "list" and words and "=" not in words[0]:
+        words = [f"what={words[0]}", *words[1:]]
+    return compose(VERBS[name].options, words)
+
+
+def check_flags(name: str, words: Sequence[str]) -> None:
+    """Nothing if every word that begins with - is one of Hydra's flags. Raises UserError otherwise."""
+    for flag in (word for word in words if word.startswith("-")):
+        if flag not in HYDRA_FLAGS:
+            near = nearest(flag.lstrip("-"), [field.name for field in dataclasses.fields(VERBS[name].options)], n=1)
+            guess = f" Did you mean {near[0]}=...?" if near else ""
+            raise UserError(f"unknown flag {flag!r}.{guess} Options are key=value; see: magnet-eval {name} --help.")
 
 
 def overview() -> str:

@@ -53,16 +53,8 @@ def metrics(chosen: ListOptions) -> list[dict[str, Any]]:
     """Every metric."""
     from magnet_eval.metrics import METRICS
 
-    return [
-        {
-            "metric": name,
-            "label": metric.label,
-            "better": metric.better,
-            "embedder": metric.embedder,
-            "paper": metric.paper,
-        }
-        for name, metric in METRICS.items()
-    ]
+    shown = ("label", "better", "embedder", "paper")
+    return [{"metric": name, **{part: getattr(metric, part) for part in shown}} for name, metric in METRICS.items()]
 
 
 def runs(chosen: ListOptions) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from magnet_eval.config import Generation, Run
 from magnet_eval.lookup import UserError, check
 from magnet_eval.options import GenerateOptions, TrainOptions
 from magnet_eval.progress import Progress, bar
-from magnet_eval.store import RunFolder, content_key, writing
+from magnet_eval.store import RunFolder, writing
 from magnet_eval.table import table
 
 
@@ -103,32 +103,17 @@ def _clips(chosen: GenerateOptions) -> Iterator[Path]:
 
 
 def _bench(chosen: Run, folder: RunFolder, progress: Progress, again: bool) -> None:
-    """Times the systems; unless ``again``, only those of which there is no timing with the same settings."""
-    from magnet_eval import generators
-    from magnet_eval.environment import environment
+    """Times the systems; unless ``again``, only those of which there is no timing of the same work."""
     from magnet_eval.prompts import read_prompts
+    from magnet_eval.speed.bench import Scenario
     from magnet_eval.speed.bench import bench as measure
 
     protocol = chosen.protocol
     if protocol.speed is None:
         raise UserError(f"protocol {protocol.name} has no speed block; add speed: {{batches: [1, 8]}} to its YAML.")
-    known = {} if again else folder.manifest().get("timed", {})
-    systems, keys = [], {}
-    for system in protocol.systems:
-        model = config.resolve_system(system)
-        settings = [dataclasses.asdict(block) for block in (protocol.speed, protocol.prompts, protocol.generation)]
-        keys[system.label] = content_key(generators.fingerprint(model), settings, environment()["hardware"])
-        if known.get(system.label) != keys[system.label]:
-            systems.append((system.label, model))
-    if not systems:
-        return
-    prompts = read_prompts(protocol.prompts)
-    with folder.lock():
-        measure(
-            systems, protocol.speed, prompts, folder, protocol=protocol.name, version=protocol.version,
-            generation=protocol.generation, progress=progress,
-        )  # fmt: skip
-        folder.update_manifest(timed=known | keys)
+    systems = [(system.label, config.resolve_system(system)) for system in protocol.systems]
+    scenario = Scenario(protocol.speed, read_prompts(protocol.prompts), protocol.generation)
+    measure(systems, scenario, folder, protocol=(protocol.name, protocol.version), again=again, progress=progress)
 
 
 def _report(chosen: Run, folder: RunFolder) -> str:
