@@ -5,12 +5,15 @@ clip of T frames takes T + K - 1 steps.
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from magnet_eval import config
 from magnet_eval.decoding import AutoregressiveDecoding
-from magnet_eval.generators.sampling import Choose, sample
+from magnet_eval.generators.sampling import Choose, chooser, sample
+from magnet_eval.generators.system import Texts, TextToAudio
 from magnet_eval.generators.tokens import Stopwatch, Tokens, guide
 from magnet_eval.generators.transformer import Cache, LanguageModel, causal_mask
 from magnet_eval.lookup import UserError
@@ -95,3 +98,20 @@ class _Network:
         parts = [self.lm(both, self.text, self.text_mask, mask, cache=cache) for cache in self.caches]
         logits = torch.cat(parts)[:, :, -1].float()
         return guide(logits, self.cfg) if self.guided else logits
+
+
+class AutoregressiveGenerator(TextToAudio):
+    """A MusicGen-style model of the zoo."""
+
+    block = 8
+
+    def __init__(self, model: config.Model, device: str, dtype: str, exact: bool) -> None:
+        """Raises UserError on missing or damaged weights."""
+        super().__init__(model, device, dtype, exact)
+        self.lm = self.load(model.checkpoint)
+
+    def decode(self, texts: Texts, frames: int, seeds: Sequence[int]) -> Tokens:
+        """Tokens of one block."""
+        settings: AutoregressiveDecoding = self.model.decoding  # type: ignore[assignment]
+        text, text_mask = texts.of(self.lm)
+        return decode(self.lm, text, settings, frames, chooser(self.sampling, seeds, self.device), text_mask=text_mask)

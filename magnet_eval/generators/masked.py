@@ -14,8 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from magnet_eval import config
 from magnet_eval.decoding import MaskedDecoding
-from magnet_eval.generators.sampling import Choose, sample
+from magnet_eval.generators.rescoring import Rescorer
+from magnet_eval.generators.sampling import Choose, chooser, sample
+from magnet_eval.generators.system import Texts, TextToAudio
 from magnet_eval.generators.tokens import Stopwatch, Tokens, guide
 from magnet_eval.generators.transformer import Cache, LanguageModel, local_mask
 from magnet_eval.lookup import UserError
@@ -58,6 +61,7 @@ class WholeSpans:
     """``nonoverlap``: the codebook is cut into spans, hidden and scored as a whole. Spans of 1 are single tokens."""
 
     def __init__(self, frames: int, prompt: int, span_len: int, scoring: str) -> None:
+        """For ``frames`` of which the first ``prompt`` are given."""
         self.span_len = span_len
         self.scoring = scoring
         self.n_units = frames // span_len
@@ -75,7 +79,7 @@ class WholeSpans:
         return spans.repeat_interleave(self.span_len, 1)
 
     def score(self, probs: Tensor, hidden: Tensor, drawn: Tensor) -> Tensor:
-        """Scores [B, spans] of the probabilities [B, T]; ``hidden`` is what was hidden, ``drawn`` what was filled in."""
+        """Scores [B, spans] of the probabilities [B, T]; ``hidden`` frames were hidden, ``drawn`` ones filled in."""
         spans = probs.unflatten(1, (-1, self.span_len))
         if self.span_len == 1:
             scores, open_ = -spans[..., 0].log(), drawn
@@ -90,6 +94,7 @@ class OverlappingSpans:
     """``stride1``: a span may start anywhere; tokens are scored alone, spans by the product of their tokens."""
 
     def __init__(self, frames: int, prompt: int, span_len: int) -> None:
+        """For ``frames`` of which the first ``prompt`` are given."""
         self.span_len = span_len
         self.frames = frames
         self.n_given = prompt
@@ -159,7 +164,9 @@ def decode(
         raise UserError(f"decoding.steps has {len(settings.steps)} entries; the model has {n_q} codebooks, give {n_q}.")
     made, given = made_frames(frames, span, settings), 0 if prompt is None else prompt.shape[2]
     if not given < made or made < span:
-        raise UserError(f"{frames} frames with {given} given leave nothing to generate in spans of {span}; ask for more.")
+        raise UserError(
+            f"{frames} frames with {given} given leave nothing to generate in spans of {span}; ask for more."
+        )
     if settings.span_arrangement == "stride1" and span > 1:
         spans: WholeSpans | OverlappingSpans = OverlappingSpans(made, given, span)
     else:
@@ -224,3 +231,25 @@ class _Job:
             if self.rescore:
                 probs = self.rescore(codes, probs, codebook)
             scores = self.spans.score(probs, hidden, drawn)
+
+
+class MaskedGenerator(TextToAudio):
+    """A MAGNeT of the zoo, with a rescorer where its YAML names one."""
+
+    block = 4
+
+    def __init__(self, model: config.Model, device: str, dtype: str, exact: bool) -> None:
+        """Raises UserError on missing or damaged weights."""
+        super().__init__(model, device, dtype, exact)
+        self.lm = self.load(model.checkpoint)
+        self.rescorer = self.load(model.rescorer.checkpoint) if model.rescorer else None
+
+    def decode(self, texts: Texts, frames: int, seeds: Sequence[int]) -> Tokens:
+        """Tokens of one block."""
+        settings: MaskedDecoding = self.model.decoding  # type: ignore[assignment]
+        rescore = None
+        if self.rescorer and self.model.rescorer:
+            rescore = Rescorer(self.rescorer, *texts.of(self.rescorer), self.model.rescorer)
+        text, text_mask = texts.of(self.lm)
+        choose = chooser(self.sampling, seeds, self.device)
+        return decode(self.lm, text, settings, frames, choose, text_mask=text_mask, rescore=rescore)

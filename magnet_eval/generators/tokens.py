@@ -23,6 +23,7 @@ class Stopwatch:
     """Adds up wall seconds by stage, with the device idle on both sides."""
 
     def __init__(self, device: torch.device) -> None:
+        """At zero."""
         self.device = device
         self.seconds: dict[str, float] = {}
 

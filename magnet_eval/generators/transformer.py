@@ -41,12 +41,10 @@ class LMConfig:
 
 
 class Cache:
-    """Keys and values that later calls reuse: the text's (always), and earlier steps' (where ``steps`` > 0).
-
-    ``steps`` is the number of positions that will ever be kept, allocated at once so that no call copies the past.
-    """
+    """Keys and values that later calls reuse: the text's (always), and earlier steps' (where ``steps`` > 0)."""
 
     def __init__(self, lm: "LanguageModel", text: Tensor, *, batch: int = 0, steps: int = 0) -> None:
+        """Room for ``steps`` positions of ``batch`` rows, taken at once so that no call copies the past."""
         layers = lm.transformer.layers
         self.text = [layer.cross_attention.keys_values(text) for layer in layers]
         self.length = 0
@@ -73,6 +71,7 @@ class Attention(nn.Module):
     """Multi-head attention without biases; ``in_proj_weight`` holds query, key and value rows in this order."""
 
     def __init__(self, dim: int, num_heads: int) -> None:
+        """Leaves ``in_proj_weight`` for the language model to initialise."""
         super().__init__()
         self.num_heads = num_heads
         self.in_proj_weight = nn.Parameter(torch.empty(3 * dim, dim))
@@ -105,6 +104,7 @@ class Layer(nn.Module):
     """Pre-norm self-attention, cross-attention to the text, feed-forward."""
 
     def __init__(self, config: LMConfig) -> None:
+        """One layer of a model of this shape."""
         super().__init__()
         d = config.dim
         self.self_attn = Attention(d, config.num_heads)
@@ -114,7 +114,7 @@ class Layer(nn.Module):
         self.norm1, self.norm_cross, self.norm2 = (nn.LayerNorm(d) for _ in range(3))
 
     def add_text(self, x: Tensor, text: KeysValues, text_mask: Tensor | None) -> Tensor:
-        """x plus what the text says. Rows of x beyond the text's have no text and stay as they are."""
+        """Adds what the text says. Rows of x beyond the text's have no text and stay as they are."""
         rows = text[0].shape[0]
         if rows == 0:
             return x
@@ -123,7 +123,7 @@ class Layer(nn.Module):
         return torch.cat([told + heard, untold]) if len(untold) else told + heard
 
     def add_features(self, x: Tensor) -> Tensor:
-        """x plus the feed-forward block's output."""
+        """Adds the feed-forward block's output."""
         return x + self.linear2(F.gelu(self.linear1(self.norm2(x))))
 
 
@@ -139,6 +139,7 @@ class LanguageModel(nn.Module):
     """Codec tokens and a text in, logits of every token out."""
 
     def __init__(self, config: LMConfig) -> None:
+        """Random weights; see checkpoints.py for trained ones."""
         super().__init__()
         self.config = config
         d = config.dim

@@ -1,0 +1,61 @@
+"""The ``files`` family: a folder of audio as a system, one file <prompt id>.wav (or .flac, .mp3, .ogg) per prompt."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from magnet_eval import audio, config
+from magnet_eval.generators import Generation
+from magnet_eval.lookup import UserError
+from magnet_eval.records import Prompt
+
+
+def folder_of(model: config.Model) -> Path:
+    """The folder of the clips: as given, from the working directory or beside the models."""
+    if not model.folder:
+        raise UserError(
+            f"model {model.name or 'files'} needs folder: give the folder of audio files, e.g. folder=clips."
+        )
+    folder = Path(model.folder) if Path(model.folder).is_dir() else model.find(model.folder)
+    if not folder.is_dir():
+        raise UserError(f"no folder {model.folder} with audio files. Check folder: of model {model.name or 'files'}.")
+    return folder
+
+
+def file_of(folder: Path, prompt: Prompt) -> Path:
+    """The prompt's file in the folder. Raises UserError if there is none."""
+    for suffix in audio.SUFFIXES:
+        path = folder / f"{prompt.id}{suffix}"
+        if path.is_file():
+            return path
+    raise UserError(f"{folder} has no file {prompt.id}.wav (or {', '.join(audio.SUFFIXES[1:])}); add it.")
+
+
+def reference_of(prompt: Prompt) -> Path:
+    """The file of the prompt's reference clip. Raises UserError if it has none."""
+    if not prompt.reference:
+        raise UserError(f"prompt {prompt.id} has no reference clip; the codec family needs one. Leave this system out.")
+    return Path(prompt.reference)
+
+
+class FilesGenerator:
+    """Reads what another system made. Files are left as they are; rates other than the first file's are resampled."""
+
+    device = "cpu"
+
+    def __init__(self, model: config.Model, device: str, dtype: str, exact: bool) -> None:
+        """Raises UserError if there is no folder or no audio in it. The other settings change nothing."""
+        self.folder = folder_of(model)
+        files = sorted(path for path in self.folder.iterdir() if path.suffix.lower() in audio.SUFFIXES)
+        if not files:
+            raise UserError(f"{self.folder} holds no audio ({', '.join(audio.SUFFIXES)}); put the clips into it.")
+        self.sample_rate = audio.read(files[0])[1]
+
+    def generate(self, prompts: Sequence[Prompt], seeds: Sequence[int]) -> Generation:
+        """See generators.Generator. Raises UserError, naming the prompt, if a file is missing or unreadable."""
+        return Generation([self._clip(prompt) for prompt in prompts], 0, 0, 0, 0, {})
+
+    def _clip(self, prompt: Prompt) -> np.ndarray:
+        samples, rate = audio.read(file_of(self.folder, prompt))
+        return audio.resample(samples, rate, self.sample_rate)

@@ -1,0 +1,75 @@
+"""Hybrid MAGNeT (Ziv et al., 2024): the first seconds autoregressively, then the rest by masked decoding.
+
+One jointly trained model takes both roles (the paper's hybrid), or two models over the same codec take one each (a
+"two-model hybrid", to be labelled so): causal attention and delay pattern first, then the parallel pattern with the
+first seconds as prompt.
+"""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from magnet_eval import config
+from magnet_eval.decoding import HybridDecoding
+from magnet_eval.generators import autoregressive, masked
+from magnet_eval.generators.sampling import Choose, chooser
+from magnet_eval.generators.system import Texts, TextToAudio
+from magnet_eval.generators.tokens import Tokens
+from magnet_eval.generators.transformer import LanguageModel
+
+Conditions = tuple[Tensor, Tensor | None]  # text [B, S, d] by the model's own ``project``, text_mask [B, S]
+
+
+def decode(
+    prompter: LanguageModel,
+    prompter_text: Conditions,
+    lm: LanguageModel,
+    text: Conditions,
+    settings: HybridDecoding,
+    frames: int,
+    choose: Choose,
+) -> Tokens:
+    """Tokens [B, K, made frames]; ``prompter`` and ``lm`` are the same model, or two over the same codec.
+
+    The first part is whole spans, ``prompt_seconds`` rounded down to them, at most the whole clip.
+    Raises UserError where the settings do not fit the model or the length.
+    """
+    span = lm.config.span_len
+    made = masked.made_frames(frames, span, settings.masked)
+    given = min(int(settings.prompt_seconds * lm.config.frame_rate) // span * span, made)
+    if given == 0:
+        return masked.decode(lm, text[0], settings.masked, frames, choose, text_mask=text[1])
+    first = autoregressive.decode(
+        prompter, prompter_text[0], settings.autoregressive, given, choose, text_mask=prompter_text[1]
+    )
+    if given == made:
+        return first
+    rest = masked.decode(lm, text[0], settings.masked, frames, choose, text_mask=text[1], prompt=first.codes)
+    return Tokens(
+        rest.codes,
+        first.iterations + rest.iterations,
+        first.network_evaluations + rest.network_evaluations,
+        {**first.seconds, **rest.seconds},
+    )
+
+
+class HybridGenerator(TextToAudio):
+    """A hybrid of the zoo; ``prompter`` in its YAML makes it a two-model hybrid."""
+
+    block = 4
+
+    def __init__(self, model: config.Model, device: str, dtype: str, exact: bool) -> None:
+        """Raises UserError on missing or damaged weights."""
+        super().__init__(model, device, dtype, exact)
+        self.lm = self.load(model.checkpoint)
+        self.prompter = self.load(model.prompter) if model.prompter else self.lm
+
+    def setting_of_sampling(self) -> str:
+        """That of the masked part; the two parts share their random numbers."""
+        return self.model.decoding.masked.sampling  # type: ignore[union-attr]
+
+    def decode(self, texts: Texts, frames: int, seeds: Sequence[int]) -> Tokens:
+        """Tokens of one block."""
+        choose = chooser(self.sampling, seeds, self.device)
+        settings: HybridDecoding = self.model.decoding  # type: ignore[assignment]
+        return decode(self.prompter, texts.of(self.prompter), self.lm, texts.of(self.lm), settings, frames, choose)

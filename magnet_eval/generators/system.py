@@ -1,0 +1,138 @@
+"""From prompts to audio around a token decoder: text, blocks of clips, codec, and the time each takes.
+
+Why blocks: the last bits of a matrix product depend on how many rows it has (measured on CPUs and GPUs alike), and a
+sampled token sooner or later depends on the last bits. With ``exact`` the network therefore always runs on blocks of
+the same size, the last one filled up with copies, and a clip's audio depends on its own seed only. Without it, a call
+is one batch: what a speed measurement wants.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from magnet_eval import config
+from magnet_eval.generators import Generation, checkpoints
+from magnet_eval.generators.codec import Codec
+from magnet_eval.generators.text import TextEncoder
+from magnet_eval.generators.tokens import Stopwatch, Tokens
+from magnet_eval.generators.transformer import LanguageModel
+from magnet_eval.lookup import UserError
+from magnet_eval.records import Prompt
+
+TEXT_PAD = 32  # texts are padded to multiples of this, so that most share a block
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Text encoder states of one block."""
+
+    hidden: Tensor  # [B, S, width]
+    mask: Tensor  # bool [B, S]
+    isolated: bool  # False: padding keeps its attention mass, as in audiocraft
+
+    def of(self, lm: LanguageModel) -> tuple[Tensor, Tensor | None]:
+        """The conditions [B, S, d] of one model, and the mask it is to attend with."""
+        dtype = lm.out_norm.weight.dtype
+        return lm.project(self.hidden.to(dtype), self.mask), self.mask if self.isolated else None
+
+
+def blocks(lengths: Sequence[int], size: int) -> Iterator[tuple[list[int], int]]:
+    """Indices of clips that run together, and their common padded text length: full blocks of ``size``.
+
+    The last block of each length repeats its last clip until it is full.
+    """
+    groups: dict[int, list[int]] = defaultdict(list)
+    for index, length in enumerate(lengths):
+        groups[math.ceil(length / TEXT_PAD) * TEXT_PAD].append(index)
+    for padded, members in groups.items():
+        for start in range(0, len(members), size):
+            block = members[start : start + size]
+            yield block + block[-1:] * (size - len(block)), padded
+
+
+class TextToAudio:
+    """What the token families share; each gives its own ``decode`` and block size."""
+
+    block = 8  # clips per network call
+
+    def __init__(self, model: config.Model, device: str, dtype: str, exact: bool) -> None:
+        """Loads text encoder and codec. Raises UserError on missing or damaged weights."""
+        self.model = model
+        self.device = checkpoints.pick_device(device)
+        self.dtype = checkpoints.pick_dtype(dtype)
+        self.sampling = self.setting_of_sampling()
+        self.exact = exact and self.sampling == "per_clip"
+        self.text = TextEncoder(model.find(model.text), self.device)
+        self.codec = Codec(model.find(model.codec), self.device)
+        self.sample_rate = self.codec.sample_rate
+
+    def setting_of_sampling(self) -> str:
+        """``per_clip`` or ``reference``, from the family's decoding settings."""
+        return self.model.decoding.sampling  # type: ignore[union-attr]
+
+    def load(self, checkpoint: str) -> LanguageModel:
+        """A language model that fits the text encoder and the codec."""
+        folder = self.model.find(checkpoint)
+        lm = checkpoints.load_language_model(folder, self.device, self.dtype)
+        for what, got, expected in (
+            ("text_dim", lm.config.text_dim, self.text.model.config.d_model),
+            ("card", lm.config.card, self.codec.card),
+            ("frame_rate", lm.config.frame_rate, self.codec.frame_rate),
+        ):
+            if got != expected:
+                raise UserError(
+                    f"{folder} has {what} {got:g}, but its text encoder and codec go with {expected:g}. "
+                    "Set text: and codec: of the model to the folders that it was trained with."
+                )
+        return lm
+
+    def decode(self, texts: Texts, frames: int, seeds: Sequence[int]) -> Tokens:
+        """Tokens of one block."""
+        raise NotImplementedError
+
+    @torch.inference_mode()
+    def generate(self, prompts: Sequence[Prompt], seeds: Sequence[int]) -> Generation:
+        """One clip per prompt, all of equal length; see generators.Generator."""
+        frames = self.codec.frames(prompts[0].seconds)
+        watch = Stopwatch(self.device)
+        with watch.stage("text"):
+            hidden, mask = self.text.encode([prompt.text for prompt in prompts], one_by_one=self.exact)
+        made = [None] * len(prompts)
+        parts = []
+        for block, padded in self.blocks(mask):
+            # Cut or pad to the block's own text length.
+            room = padded - mask.shape[1]
+            texts = Texts(F.pad(hidden[block], (0, 0, 0, room)), F.pad(mask[block], (0, room)), self.isolated)
+            tokens = self.decode(texts, frames, [seeds[i] for i in block])
+            parts.append(tokens)
+            for row, index in enumerate(block):
+                made[index] = tokens.codes[row]
+        with watch.stage("codec"):
+            audio = self.codec.decode(torch.stack(made), one_by_one=self.exact)  # type: ignore[arg-type]
+        samples = round(prompts[0].seconds * self.sample_rate)
+        for stage in dict.fromkeys(name for part in parts for name in part.seconds):
+            watch.seconds[stage] = sum(part.seconds[stage] for part in parts)
+        return Generation(
+            audio=[clip[:, :samples] for clip in audio],
+            frames_asked=frames,
+            frames_made=parts[0].codes.shape[2],
+            iterations=parts[0].iterations,
+            network_evaluations=parts[0].network_evaluations,
+            stage_seconds=watch.seconds,
+        )
+
+    @property
+    def isolated(self) -> bool:
+        """Whether padding is kept out of attention."""
+        return self.sampling == "per_clip"
+
+    def blocks(self, mask: Tensor) -> Iterator[tuple[list[int], int]]:
+        """See ``blocks``; everything at once where bits may depend on the batch."""
+        if self.exact:
+            return blocks(mask.sum(1).tolist(), self.block)
+        return iter([(list(range(len(mask))), mask.shape[1])])
