@@ -157,7 +157,7 @@ class RunFolder:
         try:
             return json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise UserError(f"{path} is damaged ({error}). Remove it and run again: clips and scores are kept.") from error
+            raise UserError(f"{path} is damaged ({error}). Remove it and run again; clips are kept.") from error
 
     def update_manifest(self, **fields: Any) -> None:
         """Sets fields of the manifest and leaves the others."""

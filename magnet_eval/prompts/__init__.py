@@ -30,9 +30,7 @@ def read_prompts(settings: config.Prompts) -> list[Prompt]:
 
 
 def read_reference(settings: config.Reference) -> list[Prompt]:
-    """The real clips (``reference`` set, text perhaps empty) that generated ones are compared with; none for no source."""
-    if not settings.source:
-        return []
+    """The real clips (``reference`` is set, the text may be empty) that generated ones are compared with."""
     found = load(SOURCES, settings.source, "reference source")(settings.path, 0.0)
     with_audio = draw([prompt for prompt in found if prompt.reference], settings.n)
     if not with_audio:
@@ -63,7 +61,7 @@ def draw(prompts: Iterable[Prompt], n: int | None) -> list[Prompt]:
 def checked(prompts: list[Prompt], source: str) -> list[Prompt]:
     """``prompts`` themselves, stripped of outer blanks. Raises UserError where they cannot be generated from."""
     if not prompts:
-        raise UserError(f"the prompt list ({source}) is empty. Give at least one, e.g. prompts='[slow waltz for strings]'.")
+        raise UserError(f"the prompt list ({source}) is empty; give at least one, e.g. '[slow waltz for strings]'.")
     check_ids(prompts)
     for prompt in prompts:
         try:

@@ -50,7 +50,7 @@ def is_audio(file: Path) -> bool:
 def read_captions(path: str | None, seconds: float) -> list[Prompt]:
     """The prompts of one JSON-lines or CSV file. Raises UserError with the line of a row that cannot be read."""
     if not path:
-        raise UserError("source 'jsonl' needs a path; set path to a captions file with one {\"id\", \"text\"} a line.")
+        raise UserError("source 'jsonl' needs a path; set path to a captions file with an id and a text a line.")
     file = Path(path).expanduser()
     if not file.is_file():
         raise UserError(f"there is no captions file {file}. Give an existing .jsonl or .csv file.")

@@ -1,6 +1,8 @@
 """Sources of prompts: deterministic choice, ids that can name files, and one line for every mistake."""
 
 import json
+import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -64,7 +66,8 @@ def test_folder_with_captions_finds_audio_by_name_and_by_file(tmp_path: Path):
 
 
 def test_csv_has_tags_in_further_columns(tmp_path: Path):
-    (tmp_path / "captions.csv").write_text('id,caption,style\nx,"a waltz, slow",waltz\ny,march,\n', encoding="utf-8-sig")
+    table = 'id,caption,style\nx,"a waltz, slow",waltz\ny,march,\n'
+    (tmp_path / "captions.csv").write_text(table, encoding="utf-8-sig")
     made = read_prompts(config.Prompts(source="folder", path=str(tmp_path)))
     assert [(prompt.text, prompt.tags) for prompt in made] == [("a waltz, slow", {"style": "waltz"}), ("march", {})]
 
@@ -76,13 +79,11 @@ def test_audio_alone_is_a_reference_set_but_no_prompts(tmp_path: Path):
         read_prompts(config.Prompts(source="folder", path=str(tmp_path)))
 
 
-def test_a_source_of_the_users_own():
-    made = read_prompts(config.Prompts(source="tests.prompts.test_prompts:own_source", seconds=1.5))
-    assert made == [Prompt("own", "text", 1.5)]
-
-
-def own_source(path: str | None, seconds: float) -> list[Prompt]:
-    return [Prompt("own", " text ", seconds)]
+def test_a_source_of_the_users_own(monkeypatch):
+    module = types.ModuleType("own_source")
+    module.read = lambda path, seconds: [Prompt("own", " text ", seconds)]
+    monkeypatch.setitem(sys.modules, "own_source", module)
+    assert read_prompts(config.Prompts(source="own_source:read", seconds=1.5)) == [Prompt("own", "text", 1.5)]
 
 
 @pytest.mark.parametrize(
@@ -132,7 +133,7 @@ def test_bad_sources_are_one_line(settings: config.Prompts, message: str):
 def test_an_empty_folder_and_no_texts(tmp_path: Path):
     with pytest.raises(UserError, match="holds neither"):
         read_prompts(config.Prompts(source="folder", path=str(tmp_path)))
-    with pytest.raises(UserError, match=r"prompts='\[slow waltz"):
+    with pytest.raises(UserError, match=r"'\[slow waltz"):
         prompts_from_texts([], 5.0)
     with pytest.raises(UserError, match="occurs 2 times"):
         prompts_from_texts(["same", "same"], 5.0)

@@ -1,0 +1,135 @@
+"""Prompts to clips: what is finished and unchanged stays, the rest is made in batches and kept as each batch ends.
+
+A clip depends on its key alone: the model's fingerprint, the text, the length, its own seed, the number format and
+the files it is made from. Neither its batch nor the order of the prompts nor an interruption can change it.
+"""
+
+import hashlib
+import itertools
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from magnet_eval import audio, config, generators
+from magnet_eval.lookup import UserError
+from magnet_eval.progress import Progress
+from magnet_eval.records import Clip, Prompt
+from magnet_eval.store import DiskError, RunFolder, content_key, file_hash, writing
+
+log = logging.getLogger(__name__)
+VERSION = 1  # raise it when a change of code changes the audio of an unchanged model
+
+
+def clip_seed(run_seed: int, prompt_id: str) -> int:
+    """The seed of one clip, 0 to 2**32 - 1: every system has the same one for the same prompt."""
+    return int.from_bytes(hashlib.sha256(f"{run_seed}/{prompt_id}".encode()).digest()[:4])
+
+
+def batches(prompts: Iterable[Prompt], size: int) -> Iterator[list[Prompt]]:
+    """Runs of at most ``size`` prompts that ask for the same length."""
+    for _, group in itertools.groupby(prompts, key=lambda prompt: prompt.seconds):
+        of_one_length = list(group)
+        yield from (of_one_length[start : start + size] for start in range(0, len(of_one_length), size))
+
+
+class ClipMaker:
+    """Makes the clips of one system of a run. ``failures`` says which could not be made, and why."""
+
+    def __init__(
+        self, folder: RunFolder, label: str, model: config.Model, fingerprint: str, settings: config.Generation
+    ) -> None:
+        """Reads and makes nothing yet; the model is loaded once there is work for it."""
+        self.folder, self.label, self.model, self.settings = folder, label, model, settings
+        self.fingerprint = fingerprint
+        self.failures: list[dict[str, str]] = []
+
+    def make(self, prompts: Sequence[Prompt], progress: Progress) -> int:
+        """Makes what is missing, leaves the list of clips in prompt order, and returns how many clips it made."""
+        on_record = self.folder.all_clips(self.label)
+        keys = {prompt.id: self.key(prompt) for prompt in prompts}
+        kept = {name: clip for name, clip in on_record.items() if name not in keys or self.is_intact(clip, keys[name])}
+        todo = [prompt for prompt in prompts if keys[prompt.id] and prompt.id not in kept]
+        if len(kept) < len(on_record):
+            # Off the list before their audio is overwritten: after a kill no old row may stand for a new file.
+            self.folder.write_clips(self.label, kept.values())
+        made = dict(self.generate(todo, keys, progress))
+        in_order = [clips[prompt.id] for prompt in prompts for clips in (kept, made) if prompt.id in clips]
+        others = [clip for name, clip in kept.items() if name not in keys]
+        if [*in_order, *others] != [*kept.values()] or made:
+            self.folder.write_clips(self.label, [*in_order, *others])
+        return len(made)
+
+    def key(self, prompt: Prompt) -> str:
+        """The content key of a prompt's clip; "" (and a failure) where a file that it is made from is not there."""
+        try:
+            inputs = [file_hash(path) for path in generators.inputs(self.model, prompt)]
+        except (UserError, OSError) as error:
+            self.fail(prompt, error)
+            return ""
+        seed = clip_seed(self.settings.seed, prompt.id)
+        return content_key(VERSION, self.fingerprint, self.settings.dtype, prompt.text, prompt.seconds, seed, inputs)
+
+    def is_intact(self, clip: Clip, key: str) -> bool:
+        """Whether a clip on record is the one that ``key`` asks for, its audio unharmed."""
+        path = self.folder.path / clip.path
+        return clip.key == key and path.is_file() and file_hash(path) == clip.sha256
+
+    def generate(self, todo: Sequence[Prompt], keys: dict[str, str], progress: Progress) -> Iterator[tuple[str, Clip]]:
+        """Makes the clips of ``todo`` batch by batch, and puts them on record after each."""
+        if not todo:
+            return
+        generator = generators.build(self.model, self.settings.device, self.settings.dtype)
+        progress(self.label, 0, len(todo))
+        done = 0
+        for batch in batches(todo, self.settings.batch):
+            clips = list(self.make_batch(generator, batch, keys))
+            self.folder.append_clips(self.label, clips)
+            yield from ((clip.prompt_id, clip) for clip in clips)
+            done += len(batch)
+            progress(self.label, done, len(todo))
+
+    def make_batch(
+        self, generator: generators.Generator, batch: Sequence[Prompt], keys: dict[str, str]
+    ) -> Iterator[Clip]:
+        """The clips of one batch; a batch that fails is made clip by clip, so that one cannot take the others along."""
+        seeds = [clip_seed(self.settings.seed, prompt.id) for prompt in batch]
+        try:
+            made = generator.generate(batch, seeds)
+        except DiskError:
+            raise
+        except (UserError, RuntimeError) as error:
+            if len(batch) > 1:
+                for prompt in batch:
+                    yield from self.make_batch(generator, [prompt], keys)
+            else:
+                self.fail(batch[0], error)
+            return
+        for prompt, seed, samples in zip(batch, seeds, made.audio, strict=True):
+            path = self.folder.audio(self.label, prompt.id)
+            try:
+                with writing(path):
+                    audio.write(path, samples, generator.sample_rate)
+            except DiskError:
+                raise
+            except UserError as error:
+                self.fail(prompt, error)
+                continue
+            yield Clip(
+                prompt_id=prompt.id,
+                system=self.label,
+                path=path.relative_to(self.folder.path).as_posix(),
+                sample_rate=generator.sample_rate,
+                n_samples=np.shape(samples)[-1],
+                seed=seed,
+                sha256=file_hash(path),
+                key=keys[prompt.id],
+                frames_asked=made.frames_asked,
+                frames_made=made.frames_made,
+            )
+
+    def fail(self, prompt: Prompt, error: Exception) -> None:
+        """Notes that a clip could not be made."""
+        reason = str(error) or type(error).__name__
+        log.warning("%s: no clip for %s: %s", self.label, prompt.id, reason)
+        self.failures.append({"system": self.label, "prompt_id": prompt.id, "reason": reason})

@@ -1,0 +1,80 @@
+"""The story on one screen: prompts -> clips -> embeddings -> scores.
+
+``generate`` makes the clips that are not there yet, ``score`` judges them, ``run`` does both. Each reads and writes
+the run folder (see store.py), can be rerun alone, and does nothing twice.
+"""
+
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from magnet_eval import config, generators, scoring
+from magnet_eval.clips import ClipMaker
+from magnet_eval.environment import environment
+from magnet_eval.progress import Progress, silent
+from magnet_eval.prompts import read_prompts
+from magnet_eval.records import Prompt
+from magnet_eval.store import RunFolder, ids_hash
+
+
+def run(settings: config.Run, prompts: Sequence[Prompt] | None = None, progress: Progress = silent) -> RunFolder:
+    """``generate`` and ``score``: the whole of a protocol but for its timings and its report."""
+    generate(settings, prompts, progress)
+    return score(settings, progress)
+
+
+def generate(settings: config.Run, prompts: Sequence[Prompt] | None = None, progress: Progress = silent) -> RunFolder:
+    """Makes every clip of the run that is not there yet. ``prompts`` takes the place of the protocol's own.
+
+    A clip that cannot be made is an absent row, named with its reason in the manifest; the others go on.
+    Raises UserError on settings that cannot work, before anything is made.
+    """
+    protocol, folder = settings.protocol, folder_of(settings)
+    prompts = read_prompts(protocol.prompts) if prompts is None else list(prompts)
+    models = {system.label: config.resolve_system(system) for system in protocol.systems}
+    fingerprints = {label: generators.fingerprint(model) for label, model in models.items()}
+    with folder.lock():
+        folder.write_prompts(prompts)
+        folder.update_manifest(**description(protocol, models, fingerprints, prompts))
+        failures, n_made = [], {}
+        for label, model in models.items():
+            maker = ClipMaker(folder, label, model, fingerprints[label], protocol.generation)
+            n_made[label] = maker.make(prompts, progress)
+            failures += maker.failures
+        folder.set_failures("generate", failures)
+        if any(n_made.values()):
+            folder.add_history("generate", environment(), n_clips=n_made)
+    return folder
+
+
+def score(settings: config.Run, progress: Progress = silent) -> RunFolder:
+    """Judges the clips of the run folder with the protocol's metrics. Raises UserError if there are none."""
+    folder = folder_of(settings)
+    with folder.lock():
+        if scoring.score(settings.protocol, folder, progress):
+            folder.add_history("score", environment())
+    return folder
+
+
+def folder_of(settings: config.Run) -> RunFolder:
+    """The run folder of a run's protocol."""
+    return RunFolder.of(settings.results, settings.protocol.name, settings.protocol.version)
+
+
+def description(
+    protocol: config.Protocol,
+    models: Mapping[str, config.Model],
+    fingerprints: Mapping[str, str],
+    prompts: Sequence[Prompt],
+) -> dict[str, Any]:
+    """What the manifest says of how the clips are made."""
+    return {
+        "protocol": asdict(protocol),
+        "systems": {label: {**asdict(model), "fingerprint": fingerprints[label]} for label, model in models.items()},
+        "n_prompts": len(prompts),
+        "ids_hash": ids_hash(prompt.id for prompt in prompts),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+    }

@@ -1,0 +1,223 @@
+"""Clips to scores: value, interval and floor of every system, its difference to the baseline, and the text control.
+
+The baseline is the protocol's first system. Every result is kept in the cache under the content that it was computed
+from (audio, references, embedder, numerics), so that nothing is computed twice and nothing stale is shown.
+"""
+
+import itertools
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from magnet_eval import config, metrics, stats
+from magnet_eval.embedding import EmbeddingCache, Item
+from magnet_eval.lookup import UserError
+from magnet_eval.metrics import Metric
+from magnet_eval.metrics.control import TextControl, text_control
+from magnet_eval.metrics.estimate import Difference, Estimate, difference, estimate
+from magnet_eval.progress import Progress
+from magnet_eval.prompts import read_reference
+from magnet_eval.records import ClipScore, Embeddings, Score
+from magnet_eval.store import DiskError, RunFolder, content_key, file_hash, ids_hash, write_atomic
+
+log = logging.getLogger(__name__)
+T = TypeVar("T", Estimate, Difference, TextControl)
+VERSION = 1  # of the statistics: raise it when a change of code changes a number but no metric's preset
+SEED = 0  # of every bootstrap and permutation
+SHUFFLED = "shuffled captions"  # what the text control is a difference to
+SUFFIX = "_shuffled"  # of the text control's metric
+
+
+def score(protocol: config.Protocol, folder: RunFolder, progress: Progress) -> bool:
+    """Writes scores.jsonl and clip_scores.jsonl of a run folder; returns whether anything had to be computed.
+
+    A score that cannot be computed is an absent row, named with its reason in the manifest. Raises UserError on an
+    unknown metric, on missing weights of an embedder, and where there is no clip to score.
+    """
+    chosen = [choice(name, params) for name, params in protocol.metrics.items()]
+    scorer = Scorer(protocol, folder, progress)
+    for metric in chosen:
+        scorer.score(metric)
+    folder.replace_scores(scorer.rows, is_quality)
+    folder.write_clip_scores(scorer.clip_rows)
+    folder.set_failures("score", scorer.failures)
+    return scorer.has_worked
+
+
+def choice(name: str, params: dict[str, Any]) -> Metric:
+    """The metric that a protocol names. Raises UserError if there is none of that name, or on parameters."""
+    metric = metrics.get(name)
+    if params:
+        raise UserError(f"metric {name} takes no parameters, got {', '.join(params)}. Write {name}: {{}}.")
+    return metric
+
+
+def is_quality(row: Score) -> bool:
+    """Whether a row is one that ``score`` writes (and therefore replaces)."""
+    return row.metric.removesuffix(SUFFIX) in metrics.METRICS
+
+
+class Scorer:
+    """Scores the systems of one run with one metric after the other."""
+
+    def __init__(self, protocol: config.Protocol, folder: RunFolder, progress: Progress) -> None:
+        """Lists what there is to score. Raises UserError if that is nothing."""
+        self.protocol, self.folder = protocol, folder
+        self.embedding = EmbeddingCache(folder.cache, progress)
+        self.prompts = folder.prompts()
+        self.rows: list[Score] = []
+        self.clip_rows: list[ClipScore] = []
+        self.failures: list[dict[str, str]] = []
+        self.has_worked = False
+        self.clips = {system.label: self.clips_of(system.label) for system in protocol.systems}
+        if not any(self.clips.values()):
+            raise UserError(f"{folder.path} holds no clip to score. Make some first: magnet-eval generate.")
+
+    def clips_of(self, label: str) -> list[Item]:
+        """A system's clips; one whose file is gone or altered is a failure."""
+        items = []
+        for clip in self.folder.clips(label):
+            path = self.folder.path / clip.path
+            if path.is_file() and file_hash(path) == clip.sha256:
+                items.append(Item(clip.prompt_id, clip.sha256, path))
+            else:
+                self.fail(label, clip.prompt_id, f"{path} is gone or was altered; run generate to make it again")
+        return items
+
+    def fail(self, label: str, prompt_id: str, reason: str) -> None:
+        """Notes what could not be scored."""
+        row = {"system": label, "prompt_id": prompt_id, "reason": reason}
+        if row not in self.failures:
+            log.warning("%s %s: %s", label, prompt_id, reason)
+            self.failures.append(row)
+
+    def score(self, metric: Metric) -> None:
+        """Adds the rows of one metric, every system's."""
+        against = self.against(metric)
+        clips = itertools.chain.from_iterable(self.clips.values())
+        failed = self.embedding.ensure(metric.embedder, [*against, *clips])
+        against = self.without(failed, "reference", against)
+        systems = {label: self.without(failed, label, items) for label, items in self.clips.items()}
+        for label, items in systems.items():
+            found = self.computed(Estimate, metric, label, (items, against), estimate)
+            if found:
+                self.add(metric, label, found, floor=found.floor, params=self.params(metric, against))
+                self.clip_rows += [ClipScore(label, name, metric.name, value) for name, value in found.per_clip.items()]
+        baseline = self.protocol.systems[0].label
+        compared = {}
+        for label, items in systems.items():
+            if label != baseline and items and systems[baseline]:
+                sides = (items, systems[baseline], against)
+                compared[label] = self.computed(Difference, metric, label, sides, difference)
+        self.add_differences(metric, compared, baseline)
+        if metric.needs == "text":
+            self.control(metric, systems, against)
+
+    def control(self, metric: Metric, systems: Mapping[str, list[Item]], texts: list[Item]) -> None:
+        """Adds each system's score with shuffled captions, and what its own captions score above that."""
+        shuffled = replace(metric, name=metric.name + SUFFIX, label=f"{metric.label}, {SHUFFLED}", headline=False)
+        captions = {item.id: item.content for item in texts}
+
+        def compute(_: Metric, system: Embeddings, text: Embeddings, rng: np.random.Generator) -> TextControl:
+            row = {name: index for index, name in enumerate(text.clip_ids)}
+            order = [row[name] for name in system.clip_ids]
+            pair = system.per_clip()[:, metric.columns], text.per_clip()[order][:, metric.columns]
+            return text_control(metric.fn, *pair, {name: captions[name] for name in system.clip_ids}, rng)
+
+        found = {}
+        for label, items in systems.items():
+            result = found[label] = self.computed(TextControl, shuffled, label, (items, texts), compute)
+            if result:
+                value, low, high = result.shuffled
+                plain = Estimate(value, low, high, result.ids)
+                self.add(shuffled, label, plain, params={"control": True, "embedder": metric.embedder})
+        self.add_differences(metric, found, SHUFFLED, params={"control": True})
+
+    def against(self, metric: Metric) -> list[Item]:
+        """What a metric holds clips against: real clips, those of the same prompts, or captions."""
+        if metric.needs == "text":
+            return [Item(prompt.id, prompt.text) for prompt in self.prompts]
+        items = []
+        real = metric.needs == "reference_set"
+        for prompt in read_reference(self.protocol.reference) if real else self.prompts:
+            if prompt.reference:
+                path = Path(prompt.reference)
+                try:
+                    items.append(Item(prompt.id, file_hash(path), path))
+                except OSError as error:
+                    self.fail("reference", prompt.id, f"cannot read {path}: {error.strerror or error}")
+        return items
+
+    def without(self, failed: Mapping[Item, str], label: str, items: list[Item]) -> list[Item]:
+        """The items that could be embedded; the others are failures of ``label``."""
+        for item in items:
+            if item in failed:
+                self.fail(label, item.id, failed[item])
+        return [item for item in items if item not in failed]
+
+    def computed(
+        self, kind: type[T], metric: Metric, label: str, sides: Sequence[list[Item]], compute: Callable[..., T]
+    ) -> T | None:
+        """``compute(metric, *embeddings, rng)``, from the cache where it is known; None, and a failure, if it fails."""
+        if not sides[0]:
+            return None  # every clip of the system has failed, and said so
+        contents = [[(item.id, item.content) for item in side] for side in sides]
+        fingerprint = self.embedding.card(metric.embedder).fingerprint
+        key = content_key(VERSION, kind.__name__, metric.name, metric.preset, fingerprint, contents)
+        path = self.folder.cache / f"{key}.json"
+        try:
+            return kind(**json.loads(path.read_bytes()))
+        except (OSError, ValueError, TypeError):
+            pass  # not computed yet, or damaged
+        try:
+            if not all(sides):
+                raise UserError(f"nothing to compare clips with: no {metric.needs.replace('_', ' ')} at hand")
+            embeddings = [self.embedding.embeddings(metric.embedder, side) for side in sides]
+            result = compute(metric, *embeddings, np.random.default_rng(SEED))
+        except DiskError:
+            raise
+        except ValueError as error:
+            self.fail(label, "", f"{metric.label}: {error}")
+            return None
+        write_atomic(path, json.dumps(asdict(result)))
+        self.has_worked = True
+        return result
+
+    def add_differences(
+        self, metric: Metric, found: Mapping[str, Difference | TextControl | None], versus: str, **more: Any
+    ) -> None:
+        """Adds rows of differences to ``versus``, their p-values adjusted for the number of systems compared."""
+        results = {label: result for label, result in found.items() if result is not None}
+        p_values = stats.holm([result.p_value for result in results.values()])
+        for (label, result), p_value in zip(results.items(), p_values, strict=True):
+            self.add(metric, label, result, versus=versus, p_value=p_value, **more)
+
+    def add(self, metric: Metric, label: str, found: Estimate | Difference | TextControl, **more: Any) -> None:
+        """Adds one row."""
+        row = Score(
+            protocol=self.protocol.name,
+            version=self.protocol.version,
+            system=label,
+            metric=metric.name,
+            label=metric.label,
+            value=found.value,
+            unit=metric.unit,
+            better=metric.better,
+            n=len(found.ids),
+            low=found.low,
+            high=found.high,
+            ids_hash=ids_hash(found.ids),
+            preset=metric.preset,
+            **more,
+        )
+        self.rows.append(row)
+
+    def params(self, metric: Metric, against: list[Item]) -> dict[str, Any]:
+        """What a row was computed with."""
+        n_reference = {"n_reference": len(against)} if metric.needs == "reference_set" else {}
+        return {"embedder": metric.embedder, **n_reference}
