@@ -28,7 +28,8 @@ def read(path: Path | str) -> tuple[np.ndarray, int]:
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)  # [T, C]
     except (soundfile.SoundFileError, RuntimeError, OSError) as error:
         raise UserError(
-            f"cannot read the audio file {path}: {error}. Readable are {', '.join(SUFFIXES)}; convert or remove the file."
+            f"cannot read the audio file {path}: {error}. "
+            f"Readable are {', '.join(SUFFIXES)}; convert or remove the file."
         ) from error
     if len(samples) == 0:
         raise UserError(f"the audio file {path} holds no samples. Make it again, or remove it.")
@@ -47,7 +48,7 @@ def write(path: Path | str, audio: np.ndarray, rate: int) -> None:
     path = Path(path)
     samples = np.atleast_2d(np.asarray(audio, dtype=np.float32))
     if samples.ndim != 2 or samples.size == 0 or not np.isfinite(samples).all():
-        raise UserError(f"will not write {path}: audio of shape {np.shape(audio)} must be [C, T], not empty and finite.")
+        raise UserError(f"will not write {path}: got audio of shape {np.shape(audio)}, allowed is finite [C, T].")
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=".tmp")
     try:

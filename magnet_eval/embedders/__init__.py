@@ -26,6 +26,7 @@ class Embedder(Protocol):
     name: str
     version: str  # of its code: raised whenever its numbers change
     sample_rate: int  # Hz
+    files: Sequence[Path]  # all that ``fingerprint`` reads: while they are unchanged, so is it
 
     def embed(self, audio: np.ndarray) -> np.ndarray:
         """Mono [T] at ``sample_rate`` -> frames float32 [n, d], at least one."""
@@ -59,7 +60,8 @@ def weights(folder: str, *names: str) -> list[Path]:
     place = next((place for place in places if all((place / name).is_file() for name in names)), None)
     if place is None:
         raise lookup.UserError(
-            f"no {' and '.join(names)} in {' or '.join(map(str, places))}. Restore them from the repository or the wheel."
+            f"no {' and '.join(names)} in {' or '.join(map(str, places))}. "
+            "Restore them from the repository, or train them with magnet-eval train."
         )
     return [place / name for name in names]
 
@@ -72,7 +74,8 @@ def load_weights(path: Path) -> dict:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise lookup.UserError(f"{path} is no readable safetensors file: {error}. Restore it from the repository.") from error
+        advice = "Restore it from the repository."
+        raise lookup.UserError(f"{path} is no readable safetensors file: {error}. {advice}") from error
 
 
 def hash_of(name: str, version: str, files: Sequence[Path]) -> str:

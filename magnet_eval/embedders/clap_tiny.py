@@ -41,6 +41,7 @@ class AudioTower(nn.Module):
     """Strided 3 x 3 convolutions over log-mel, pooled over time by mean and maximum."""
 
     def __init__(self, config: ClapConfig) -> None:
+        """Untrained, in the sizes of ``config``."""
         super().__init__()
         self.mean, self.std = config.mean, config.std
         widths = (1, *config.channels)
@@ -65,12 +66,13 @@ class TextTower(nn.Module):
     """A small transformer over tokens, pooled by the mean."""
 
     def __init__(self, config: ClapConfig) -> None:
+        """Untrained, in the sizes of ``config``."""
         super().__init__()
         self.tokens = nn.Embedding(config.vocabulary, config.dim)
         self.positions = nn.Parameter(torch.randn(config.max_tokens, config.dim) * 0.02)
         self.layers = nn.ModuleList(
             nn.TransformerEncoderLayer(
-                config.dim, config.text_heads, 4 * config.dim, 0.1, nn.functional.gelu, batch_first=True, norm_first=True
+                config.dim, config.text_heads, 4 * config.dim, activation="gelu", batch_first=True, norm_first=True
             )
             for _ in range(config.text_layers)
         )
@@ -90,6 +92,7 @@ class ClapTiny(nn.Module):
     """The two towers and the learned scale of their cosine."""
 
     def __init__(self, config: ClapConfig) -> None:
+        """Untrained, in the sizes of ``config``."""
         super().__init__()
         self.config = config
         self.audio = AudioTower(config)
@@ -115,6 +118,7 @@ class ClapTinyEmbedder:
     version = "1"
 
     def __init__(self, device: str = "cpu", folder: Path | None = None, text_folder: Path | None = None) -> None:
+        """Reads model and tokenizer, by default of models/tiny. Raises UserError if they are missing or corrupt."""
         from transformers import AutoTokenizer
 
         names = ("config.json", "model.safetensors")

@@ -1,6 +1,6 @@
 """Log-mel spectrograms and even windows over time: the front end that the embedders share.
 
-The mel scale and its area-normalised filters are Slaney's (Auditory Toolbox, 1998), as librosa computes them by default.
+The mel scale and its area-normalised filters are Slaney's (Auditory Toolbox, 1998), which librosa too takes by default.
 """
 
 import math

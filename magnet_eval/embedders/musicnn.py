@@ -35,8 +35,9 @@ class FrontBlock(nn.Module):
     """Convolution over time and mel, ReLU, normalisation, and the maximum over mel."""
 
     def __init__(self, channels: int, kernel: tuple[int, int], pad: tuple[int, int]) -> None:
+        """``kernel`` is frames by mel bands; ``pad`` is frames before and after."""
         super().__init__()
-        self.pad = pad  # frames before and after
+        self.pad = pad
         self.conv = nn.Conv2d(1, channels, kernel)
         self.norm = nn.BatchNorm2d(channels, eps=1e-3)
 
@@ -50,6 +51,7 @@ class MiddleBlock(nn.Module):
     """Convolution over 7 frames of all features, ReLU, normalisation."""
 
     def __init__(self, features: int) -> None:
+        """``features`` is the number of channels that come in."""
         super().__init__()
         self.conv = nn.Conv1d(features, MIDDLE, 7, padding=3)
         self.norm = nn.BatchNorm1d(MIDDLE, eps=1e-3)
@@ -63,6 +65,7 @@ class Musicnn(nn.Module):
     """The MTT_musicnn network: timbral and temporal filters, three dense middle layers, pooling, two dense layers."""
 
     def __init__(self) -> None:
+        """Untrained."""
         super().__init__()
         self.norm = nn.BatchNorm2d(1, eps=1e-3)
         timbral = [FrontBlock(TIMBRAL, (7, int(share * N_MELS)), (3, 3)) for share in (0.4, 0.7)]
@@ -104,15 +107,16 @@ class MusicnnEmbedder:
     sample_rate = SAMPLE_RATE
 
     def __init__(self, device: str = "cpu", path: Path | None = None) -> None:
-        self.path = path or weights("tiny/musicnn", "model.safetensors")[0]
+        """Reads the weights, by default those of models/tiny. Raises UserError if they are missing or corrupt."""
+        self.files = [path] if path else weights("tiny/musicnn", "model.safetensors")
         self.device = device
         self.model = Musicnn()
-        self.model.load_state_dict(load_weights(self.path))
+        self.model.load_state_dict(load_weights(self.files[0]))
         self.model.eval().to(device)
 
     def fingerprint(self) -> str:
         """Hash over code version and weights."""
-        return hash_of(self.name, self.version, [self.path])
+        return hash_of(self.name, self.version, self.files)
 
     @torch.inference_mode()
     def embed(self, audio: np.ndarray) -> np.ndarray:

@@ -83,6 +83,8 @@ def floor(metric: Metric, reference: Embeddings, n: int, rng: np.random.Generato
     """What real music would score with ``n`` clips: the bias of so small a set, below which no difference is a merit.
 
     Mean score of ``n`` random reference clips against all the other reference clips, over N_SPLITS random splits.
+    The two parts share no clip, as new music shares none with the reference; a system that repeats reference clips
+    (a codec that decodes them) can therefore score below the floor.
     A set larger than half the reference is stood for by half of it, and the floor is then a little too high, as it
     is, slightly, because the other clips are fewer than the whole reference. None for fewer than 4 reference clips.
     """
@@ -119,10 +121,10 @@ def difference(
 
 
 def _set_difference(
-    metric: Metric, systems: tuple[Embeddings, Embeddings], ids: list[str], against: Embeddings, rng: np.random.Generator
+    metric: Metric, pair: tuple[Embeddings, Embeddings], ids: list[str], against: Embeddings, rng: np.random.Generator
 ) -> Difference:
     score = metric.fn(against.frames[:, metric.columns])
-    parts = [_select(side, ids) for side in systems]
+    parts = [_select(side, ids) for side in pair]
     frames = np.concatenate([frames[:, metric.columns] for frames, _ in parts])
     owner = np.concatenate([owner for _, owner in parts])
     side = np.repeat([0, 1], [len(owner) for _, owner in parts])
@@ -157,4 +159,4 @@ def _select(embeddings: Embeddings, ids: list[str]) -> tuple[np.ndarray, np.ndar
 
 def _check_count(metric: Metric, n: int) -> None:
     if n < MIN_CLIPS:
-        raise UserError(f"{metric.label} needs at least {MIN_CLIPS} clips that can be scored, got {n}. Generate more clips.")
+        raise UserError(f"{metric.label} needs at least {MIN_CLIPS} clips that can be scored, got {n}. Make more.")

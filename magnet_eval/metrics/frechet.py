@@ -48,7 +48,9 @@ def gaussian(frames: np.ndarray, weights: np.ndarray | None = None) -> Gaussian:
     frames, counts = frames[counts > 0], counts[counts > 0]
     total = counts.sum()
     if total < MIN_FRAMES:
-        raise ValueError(f"a Fréchet distance needs at least {MIN_FRAMES} frames, got {total:g}; score more or longer clips")
+        raise ValueError(
+            f"a Fréchet distance needs at least {MIN_FRAMES} frames, got {total:g}; use more or longer clips"
+        )
     if not np.isfinite(frames).all():
         raise ValueError("embedding frames hold NaN or infinite values")
     mean = counts @ frames / total

@@ -55,11 +55,20 @@ def contrastive_loss(audio: torch.Tensor, text: torch.Tensor, log_scale: torch.T
 
 
 def train(
-    audio: np.ndarray, captions: Sequence[Sequence[str]], tokenizer: Any, out_folder: Path, minutes: float, seed: int = 0,
-    log: logging.Logger = LOGGER, *, held_out: Captioned, licence: str = "MIT",
-) -> dict[str, Any]:  # fmt: skip
-    """Trains for ``minutes`` of wall time, writes config.json, model.safetensors (fp16) and README.md; returns figures.
+    audio: np.ndarray,
+    captions: Sequence[Sequence[str]],
+    tokenizer: Any,
+    out_folder: Path,
+    minutes: float,
+    seed: int = 0,
+    log: logging.Logger = LOGGER,
+    *,
+    held_out: Captioned,
+    max_steps: int | None = None,
+) -> dict[str, Any]:
+    """Trains for ``minutes`` of wall time, or ``max_steps`` if they are done earlier (then the seed fixes the weights).
 
+    Writes config.json, model.safetensors (half precision) and the card, README.md; returns the card's figures.
     ``held_out`` must share no combination of attributes with the training clips: retrieval is reported on it.
     """
     rng = np.random.default_rng(seed)
@@ -69,14 +78,14 @@ def train(
     sample = mels[:: max(1, len(mels) // 500)].float()
     config = ClapConfig(vocabulary=len(tokenizer), mean=sample.mean().item(), std=sample.std().item())
     model = ClapTiny(config).to(device)
-    log.info("clap: %d clips, %.2f M parameters on %s", len(mels), sum(p.numel() for p in model.parameters()) / 1e6, device)
+    log.info("clap: %d clips, %d parameters on %s", len(mels), sum(p.numel() for p in model.parameters()), device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.05)
     start, step, done, size = time.perf_counter(), 0, 0.0, min(BATCH, len(mels))
-    while done < 1:
-        for group in optimizer.param_groups:  # warm-up, then half a cosine, in wall time
+    while done < 1:  # ``done`` is the share of the time or of the steps
+        for group in optimizer.param_groups:  # warm-up, then half a cosine
             group["lr"] = LEARNING_RATE * min(done / WARM_UP + 0.01, 0.5 * (1 + math.cos(math.pi * done)))
         chosen = rng.choice(len(mels), size, replace=False)
-        texts = [captions[i][rng.integers(len(captions[i]))] for i in chosen]
+        texts = [captions[i][int(rng.integers(len(captions[i])))] for i in map(int, chosen)]
         ids, mask = tokenize(tokenizer, texts, config.max_tokens)
         mel = augment(mels[chosen].float(), rng).to(device)
         with torch.autocast(device, torch.bfloat16):
@@ -88,11 +97,12 @@ def train(
         optimizer.step()
         if step % 50 == 0:
             log.info("clap: step %d, loss %.3f, %.0f s", step, loss.item(), time.perf_counter() - start)
-        step, done = step + 1, (time.perf_counter() - start) / (60 * minutes)
+        step += 1
+        done = max((time.perf_counter() - start) / (60 * minutes), step / max_steps if max_steps else 0)
     model.cpu().half().float().eval()  # what is reported is what is saved
-    figures = {"steps": step, "minutes": round(minutes, 2), "clips": len(mels), "seed": seed}
+    figures = {"steps": step, "minutes": round((time.perf_counter() - start) / 60, 1), "clips": len(mels), "seed": seed}
     figures |= evaluate(model, tokenizer, *held_out, rng=rng)
-    save(model, out_folder, figures, licence)
+    save(model, out_folder, figures)
     log.info("clap: %s", figures)
     return figures
 
@@ -120,7 +130,7 @@ def evaluate(
     }
 
 
-def save(model: ClapTiny, folder: Path, figures: dict[str, Any], licence: str) -> None:
+def save(model: ClapTiny, folder: Path, figures: dict[str, Any]) -> None:
     """Writes config.json, model.safetensors in half precision, and the card."""
     from safetensors.torch import save_file
 
@@ -131,10 +141,10 @@ def save(model: ClapTiny, folder: Path, figures: dict[str, Any], licence: str) -
     weights.with_suffix(".partial").replace(weights)
     (folder / "config.json").write_text(json.dumps(asdict(model.config), indent=2) + "\n", encoding="utf-8")
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    (folder / "README.md").write_text(card(figures, licence, digest), encoding="utf-8")
+    (folder / "README.md").write_text(card(figures, digest), encoding="utf-8")
 
 
-def card(figures: dict[str, Any], licence: str, digest: str) -> str:
+def card(figures: dict[str, Any], digest: str) -> str:
     """The model card, as Markdown."""
     n = figures["held_out_clips"]
     return f"""# CLAP-tiny
@@ -142,13 +152,13 @@ def card(figures: dict[str, Any], licence: str, digest: str) -> str:
 A small text-audio contrastive model for the offline benchmark: it scores how well a clip fits its caption.
 It knows only the composer's rendered music, so its scores compare with no published CLAP score.
 
-- **Made by** `magnet_eval/training/clap.py`: {figures["steps"]} steps of {BATCH} clips in {figures["minutes"]} minutes \
-on {figures["clips"]} captioned clips, seed {figures["seed"]}.
+- **Made by** `magnet_eval/training/clap.py`: {figures["steps"]} steps of {BATCH} clips in {figures["minutes"]} \
+minutes on {figures["clips"]} captioned clips, seed {figures["seed"]}.
 - **Held out** ({n} clips whose attribute combinations are not in the training data): the clip's own caption \
 comes first among {n} for {figures["recall_at_1"]:.1%} of the clips (chance {1 / n:.1%}), among the first ten for \
 {figures["recall_at_10"]:.1%}. Captions of other clips may name the same attributes, so 100 % is out of reach.
 - **Right against shuffled captions**: mean cosine {figures["cosine_right"]:.3f} against \
 {figures["cosine_shuffled"]:.3f}, p = {figures["p_right_above_shuffled"]:.2g} (paired sign flips).
 - **Tokenizer**: that of the tiny text encoder, `models/tiny/text`.
-- **Licence**: {licence}. **sha256** of model.safetensors: `{digest}`
+- **Licence**: MIT. **sha256** of model.safetensors: `{digest}`
 """
