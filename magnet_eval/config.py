@@ -209,7 +209,7 @@ class Run:
         systems = self.protocol.systems
         if self.systems is not None:
             labelled = {system.label: system for system in systems}
-            names = [*labelled, *list_models()]
+            names = {*labelled, *list_models()}
             for system in self.systems:
                 check("system", system.model, names)
             systems = [labelled.get(system.label, system) for system in self.systems]

@@ -54,7 +54,10 @@ def metrics(chosen: ListOptions) -> list[dict[str, Any]]:
     from magnet_eval.metrics import METRICS
 
     shown = ("label", "better", "embedder", "paper")
-    return [{"metric": name, **{part: getattr(metric, part) for part in shown}} for name, metric in METRICS.items()]
+    rows: list[dict[str, Any]] = [{"metric": name} for name in METRICS]
+    for row in rows:
+        row.update({part: getattr(METRICS[row["metric"]], part) for part in shown})
+    return rows
 
 
 def runs(chosen: ListOptions) -> list[dict[str, Any]]:
