@@ -73,7 +73,10 @@ def description(
     """What the manifest says of how the clips are made."""
     return {
         "protocol": asdict(protocol),
-        "systems": {label: {**asdict(model), "fingerprint": fingerprints[label]} for label, model in models.items()},
+        "systems": {
+            label: {**asdict(model), "fingerprint": fingerprints[label], "weights": generators.weights(model)}
+            for label, model in models.items()
+        },
         "n_prompts": len(prompts),
         "ids_hash": ids_hash(prompt.id for prompt in prompts),
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),

@@ -46,6 +46,9 @@ def score(protocol: config.Protocol, folder: RunFolder, progress: Progress) -> b
     folder.replace_scores(scorer.rows, is_quality)
     folder.write_clip_scores(scorer.clip_rows)
     folder.set_failures("score", scorer.failures)
+    folder.update_manifest(
+        embedders={name: card.fingerprint for name, card in scorer.embedding.cards.items()}, baseline=scorer.baseline
+    )
     return scorer.has_worked
 
 
@@ -68,6 +71,7 @@ class Scorer:
     def __init__(self, protocol: config.Protocol, folder: RunFolder, progress: Progress) -> None:
         """Lists what there is to score. Raises UserError if that is nothing."""
         self.protocol, self.folder = protocol, folder
+        self.baseline = protocol.systems[0].label
         self.embedding = EmbeddingCache(folder.cache, progress)
         self.prompts = folder.prompts()
         self.rows: list[Score] = []
@@ -108,19 +112,18 @@ class Scorer:
             if found:
                 self.add(metric, label, found, floor=found.floor, params=self.params(metric, against))
                 self.clip_rows += [ClipScore(label, name, metric.name, value) for name, value in found.per_clip.items()]
-        baseline = self.protocol.systems[0].label
         compared = {}
         for label, items in systems.items():
-            if label != baseline and items and systems[baseline]:
-                sides = (items, systems[baseline], against)
+            if label != self.baseline and items and systems[self.baseline]:
+                sides = (items, systems[self.baseline], against)
                 compared[label] = self.computed(Difference, metric, label, sides, difference)
-        self.add_differences(metric, compared, baseline)
+        self.add_differences(metric, compared, self.baseline)
         if metric.needs == "text":
             self.control(metric, systems, against)
 
     def control(self, metric: Metric, systems: Mapping[str, list[Item]], texts: list[Item]) -> None:
         """Adds each system's score with shuffled captions, and what its own captions score above that."""
-        shuffled = replace(metric, name=metric.name + SUFFIX, label=f"{metric.label}, {SHUFFLED}", headline=False)
+        shuffled = replace(metric, name=metric.name + SUFFIX, label=f"{metric.label}, {SHUFFLED}", better="")
         captions = {item.id: item.content for item in texts}
 
         def compute(_: Metric, system: Embeddings, text: Embeddings, rng: np.random.Generator) -> TextControl:

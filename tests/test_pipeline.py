@@ -16,7 +16,7 @@ import soundfile
 
 from magnet_eval import audio, config, pipeline
 from magnet_eval.lookup import UserError
-from magnet_eval.metrics import METRICS, Metric
+from magnet_eval.metrics import METRICS, Metric, control, estimate
 from magnet_eval.metrics.alignment import cosine_score
 from magnet_eval.metrics.frechet import frechet_to
 from magnet_eval.records import Prompt
@@ -45,6 +45,8 @@ def calls(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, metric in FAKE_METRICS.items():
         monkeypatch.setitem(METRICS, name, metric)
+    monkeypatch.setattr(control, "N_PERMUTATIONS", 399)
+    monkeypatch.setattr(estimate, "N_RESAMPLES", 60)
     import pipeline_fakes
 
     write_world(tmp_path, pipeline_fakes)
@@ -68,7 +70,7 @@ def write_world(home, fakes):
     (home / "real" / "captions.jsonl").write_text("\n".join(rows))
 
 
-def settings(results="results", n=None, systems=("good", "noisy"), metrics=("fake_fad", "fake_pair", "fake_text"), **run):
+def settings(results="results", n=None, systems=("good", "noisy"), metrics=tuple(FAKE_METRICS), **run):
     protocol = config.Protocol(
         version=1,
         name="fake",
@@ -114,6 +116,8 @@ def test_from_prompts_to_scores(calls):
 
     manifest = folder.manifest()
     assert list(manifest["systems"]) == ["good", "noisy"]
+    assert manifest["baseline"] == "good"
+    assert list(manifest["embedders"]) == ["pipeline_fakes:Ear"]
     assert manifest["failures"] == []
     assert manifest["environment"]["packages"]["numpy"]
     assert [entry["stage"] for entry in manifest["history"]] == ["generate", "score"]

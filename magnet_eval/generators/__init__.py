@@ -1,10 +1,11 @@
 """How clips are made: one module per family of systems, and the table that names them.
 
-In here: Generation (what a call gives), Generator (what a family is), build, fingerprint and inputs. torch is loaded
-with the family's module, not before.
+In here: Generation (what a call gives), Generator (what a family is), build, fingerprint, weights, inputs. torch is
+loaded with the family's module, not before.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
@@ -72,16 +73,30 @@ def fingerprint(model: "Model") -> str:
     if settings["rescorer"]:
         settings["rescorer"].pop("checkpoint")
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for name, content in weights(model).items():
+        digest.update(f"{name}:{content}\n".encode())
+    return digest.hexdigest()
+
+
+def weights(model: "Model") -> dict[str, str]:
+    """sha256 of each file of the model's folders, by role/name. Raises UserError if a folder does not exist."""
+    hashes = {}
     for role, folder in _folders(model):
         if not folder.is_dir():
             raise UserError(
                 f"model {model.name}: no folder {folder} ({role}). Check {role}: in models/{model.name}.yaml."
             )
         for path in sorted(path for path in folder.iterdir() if path.is_file() and path.suffix != ".md"):
-            with path.open("rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
-            digest.update(f"{role}/{path.name}:{content}\n".encode())
-    return digest.hexdigest()
+            stat = path.stat()
+            hashes[f"{role}/{path.name}"] = _file_hash(path, stat.st_size, stat.st_mtime_ns)
+    return hashes
+
+
+@functools.cache
+def _file_hash(path: Path, size: int, time: int) -> str:
+    """sha256 of a file; once per process, as systems share text encoder and codec."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _folders(model: "Model") -> Iterator[tuple[str, Path]]:

@@ -37,7 +37,7 @@ class Sentence:
 
 def baseline(data: Data) -> str:
     """The system that the others are held against: the one that most comparisons are to, else the first one."""
-    counts = Counter(row.versus for row in data.comparisons)
+    counts = Counter(row.versus for row in data.comparisons if row.versus in data.systems)  # no control
     return counts.most_common(1)[0][0] if counts else next(iter(data.systems), "")
 
 

@@ -38,12 +38,12 @@ def test_value_is_own_minus_mean_of_others():
 
 def test_unrelated_captions_are_seldom_significant():
     p_values = []
-    for seed in range(60):
+    for seed in range(24):
         rng = np.random.default_rng(seed)
         audio, text = (unit(rng.standard_normal((12, 5))) for _ in range(2))
         p_values.append(text_control(cosine_score, audio, text, names(12), rng).p_value)
-    assert np.mean(np.array(p_values) < 0.05) < 0.15
-    assert 0.35 < np.mean(p_values) < 0.65
+    assert np.mean(np.array(p_values) < 0.05) < 0.2
+    assert 0.3 < np.mean(p_values) < 0.7
 
 
 def test_an_equal_caption_never_stands_for_another():
