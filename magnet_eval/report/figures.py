@@ -24,13 +24,13 @@ VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", LINE: "var(--line)"}
 WIDTH = 4.4  # inches
 FONT_SIZE = 9
 STYLE = {
-    "svg.fonttype": "none", "text.parse_math": False, "font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE, "axes.labelsize": FONT_SIZE,
+    "svg.fonttype": "none", "text.parse_math": False, "font.size": FONT_SIZE, "axes.labelsize": FONT_SIZE,
     "xtick.labelsize": FONT_SIZE, "ytick.labelsize": FONT_SIZE, "text.color": INK, "axes.labelcolor": MUTED,
     "xtick.color": MUTED, "ytick.color": MUTED, "ytick.labelcolor": INK, "axes.edgecolor": LINE, "grid.color": LINE,
     "axes.facecolor": "none", "figure.facecolor": "none", "savefig.facecolor": "none", "grid.linewidth": 0.7,
     "axes.linewidth": 0.7, "xtick.major.size": 0, "ytick.major.size": 0, "xtick.minor.size": 0, "ytick.minor.size": 0,
 }  # fmt: skip
-STAGE_ALPHA = (1.0, 0.55, 0.28, 0.75, 0.4)  # stages share their system's colour
+STAGE_ALPHA = (1.0, 0.5, 0.25, 0.7, 0.4)  # stages share their system's colour; the longest is the most solid
 
 
 @dataclass(frozen=True)
@@ -101,10 +101,8 @@ def is_wide(values: Sequence[float], factor: float = 12.0) -> bool:
 def point(axes: Any, data: Data, row: Score, x: float, y: float, **error: Any) -> None:
     """One system's marker with its interval."""
     system = data.systems[row.system]
-    axes.errorbar(
-        x, y, fmt=system.marker, color=system.colour, markersize=7, elinewidth=1.6, capsize=0, markeredgewidth=0,
-        alpha=0.55 if system.role else 1, **error,
-    )  # fmt: skip
+    look = {"fmt": system.marker, "color": system.colour, "markersize": 7, "elinewidth": 1.6, "markeredgewidth": 0}
+    axes.errorbar(x, y, **look, **error)
 
 
 def reach(row: Score) -> list[list[float]] | None:
@@ -139,10 +137,10 @@ def quality(data: Data, metric: str) -> Figure:
 
 
 def quality_latency(data: Data, metric: str, name: str = "tradeoff") -> Figure | None:
-    """Quality of every timed system over its latency at the smallest batch size; None for fewer than two."""
+    """Quality of every competing system over its latency at the smallest batch size; None for fewer than two."""
     batch = data.batches[0] if data.batches else 0
     found = [(row, data.latency(row.system, batch)) for row in data.quality if row.metric == metric]
-    points = [(row, latency) for row, latency in found if latency is not None]
+    points = [(row, latency) for row, latency in found if latency is not None and not data.systems[row.system].role]
     if len(points) < 2:
         return None
     with mpl.rc_context(STYLE):
@@ -153,16 +151,17 @@ def quality_latency(data: Data, metric: str, name: str = "tradeoff") -> Figure |
         if is_wide(times, 6):
             axes.set_xscale("log")
             axes.set_xlim(min(times) / 1.4, max(times) * (max(times) / min(times)) ** 0.45)
-            axes.xaxis.set_major_formatter(lambda value, _: seconds_text(value))
             axes.xaxis.set_minor_formatter(lambda value, _: "")
         else:
             axes.set_xlim(0, max(times) * 1.55)
+        axes.xaxis.set_major_formatter(lambda value, _: seconds_text(value))
         if is_wide([row.value for row, _ in points]):
             axes.set_yscale("log")
-        name_points(figure, axes, [(latency.value, row.value, row.system) for row, latency in points])
+        name_points(figure, axes, [(latency.high or latency.value, row.value, row.system) for row, latency in points])
         axes.grid()
+        axes.locator_params(nbins=6)
         first = points[0][0]
-        axes.set_xlabel(f"latency at batch {batch} (s)")
+        axes.set_xlabel(f"latency at batch {batch}")
         axes.set_ylabel(f"{shown_label(first)}{f' ({first.unit})' if first.unit else ''}")
         svg = to_svg(figure, f"{name}-{metric}")
     corner = {"lower": "bottom left", "higher": "top left"}.get(first.better, "left")
@@ -195,21 +194,24 @@ def stages(data: Data, batch: int) -> Figure | None:
         and row.params["quantile"] == 0.5
     ]  # fmt: skip
     names = list(dict.fromkeys(row.params["stage"] for row in parts))
+    seconds = {name: sum(row.value for row in parts if row.params["stage"] == name) for name in names}
+    by_length = sorted(names, key=seconds.__getitem__, reverse=True)
+    alphas = {name: STAGE_ALPHA[i % len(STAGE_ALPHA)] for i, name in enumerate(by_length)}
     longest = max(row.high or row.value for row in by_system.values())
     with mpl.rc_context(STYLE):
         figure, axes = canvas(0.95 + 0.32 * len(by_system))
         for y, (label, total) in enumerate(by_system.items()):
             left = 0.0
             for row in (row for row in parts if row.system == label):
-                alpha = STAGE_ALPHA[names.index(row.params["stage"]) % len(STAGE_ALPHA)]
-                axes.barh(y, row.value, 0.62, left, color=data.systems[label].colour, alpha=alpha, linewidth=0)
+                alpha, colour = alphas[row.params["stage"]], data.systems[label].colour
+                axes.barh(y, row.value, 0.62, left, color=colour, alpha=alpha, linewidth=0)
                 left += row.value
             axes.errorbar(total.value, y, xerr=reach(total), fmt="|", color=INK, elinewidth=1.2, markersize=11)
             axes.annotate(
                 seconds_text(total.value), (total.high or total.value, y), (7, -3), textcoords="offset points"
             )
-        for i, name in enumerate(names):
-            axes.barh(0, 0, color=MUTED, alpha=STAGE_ALPHA[i % len(STAGE_ALPHA)], label=name)
+        for name in names:
+            axes.barh(0, 0, color=MUTED, alpha=alphas[name], label=name)
         if names:
             figure.legend(loc="outside lower left", ncols=len(names), frameon=False, handlelength=1, labelcolor=MUTED)
         axes.set(yticks=range(len(by_system)), yticklabels=list(by_system), ylim=(len(by_system) - 0.4, -0.6))

@@ -5,6 +5,7 @@ clips of the remaining prompts lie in a folder beside the page. Prompts come wit
 """
 
 import base64
+import functools
 import io
 import struct
 import zlib
@@ -31,25 +32,32 @@ def flac(samples: np.ndarray, rate: int) -> bytes:
     import soundfile
 
     buffer = io.BytesIO()
-    soundfile.write(buffer, samples.T, rate, format="FLAC", subtype="PCM_16")
+    whole = np.clip(np.rint(samples.T * 32768.0), -32768, 32767).astype(np.int16)  # the scale that reading divides by
+    soundfile.write(buffer, whole, rate, format="FLAC", subtype="PCM_16")
     return buffer.getvalue()
 
 
-def spectrogram(samples: np.ndarray, rate: int, width: int = 240, height: int = 64, window: int = 1024) -> np.ndarray:
+@functools.cache
+def mel_bands(rate: int, n_bins: int, n_bands: int) -> np.ndarray:
+    """Weights float32 [n_bins, n_bands] that average power in bands of equal width on the mel scale."""
+    edges = np.expm1(np.linspace(0, np.log1p(rate / 2 / 700), n_bands + 1)) * 700 / (rate / 2) * (n_bins - 1)
+    low = np.floor(edges[:-1]).astype(int)
+    high = np.maximum(low + 1, np.ceil(edges[1:]).astype(int))
+    bins = np.arange(n_bins)[:, None]
+    inside = (bins >= low) & (bins < high)
+    return (inside / inside.sum(axis=0)).astype(np.float32)
+
+
+def spectrogram(samples: np.ndarray, rate: int, width: int = 200, height: int = 64, window: int = 1024) -> np.ndarray:
     """Levels of [T] audio as an image, uint8 [height, width]: loud is dark, frequency up on a mel scale.
 
     Hann windows, power averaged in mel-spaced bands, 70 dB below the loudest is white.
     """
-    padded = np.pad(samples.astype(np.float64), (window // 2, window))
+    padded = np.pad(samples.astype(np.float32), (window // 2, window))
     starts = np.linspace(0, len(samples) - 1, width).astype(int)
-    frames = np.lib.stride_tricks.sliding_window_view(padded, window)[starts] * np.hanning(window)
-    power = np.abs(np.fft.rfft(frames, axis=1)) ** 2  # [width, window / 2 + 1]
-    mel = np.linspace(0, np.log1p(rate / 2 / 700), height + 1)
-    edges = np.expm1(mel) * 700 / (rate / 2) * (power.shape[1] - 1)
-    low = np.floor(edges[:-1]).astype(int)
-    high = np.maximum(low + 1, np.ceil(edges[1:]).astype(int))
-    sums = np.concatenate([np.zeros((width, 1)), np.cumsum(power, axis=1)], axis=1)
-    bands = (sums[:, high] - sums[:, low]) / (high - low)  # [width, height]
+    frames = np.lib.stride_tricks.sliding_window_view(padded, window)[starts] * np.hanning(window).astype(np.float32)
+    power = np.abs(np.fft.rfft(frames, axis=1)) ** 2
+    bands = power @ mel_bands(rate, power.shape[1], height)  # [width, height]
     level = 10 * np.log10(np.maximum(bands, 1e-12) / max(float(bands.max()), 1e-9))
     return (255 * np.clip(-level / 70, 0, 1)).astype(np.uint8).T[::-1]
 

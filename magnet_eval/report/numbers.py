@@ -11,13 +11,11 @@ MINUS = "\u2212"
 def decimals(value: float, low: float | None = None, high: float | None = None) -> int:
     """How many decimals to show: as many as its interval supports.
 
-    The half-width gets one significant digit, or two where it begins with 1 or 2. Without an interval: three
-    significant digits, and never fewer than those before the decimal point.
+    The half-width gets two significant digits (GUM, JCGM 100:2008, 7.2.6). Without an interval the value gets three,
+    and never fewer than those before the decimal point.
     """
     if low is not None and high is not None and high > low:
-        half = (high - low) / 2
-        exponent = math.floor(math.log10(half))
-        return max(0, -exponent + (1 if half / 10**exponent < 3 else 0))
+        return max(0, 1 - math.floor(math.log10((high - low) / 2)))
     if value == 0 or float(value).is_integer():
         return 0
     return max(0, 2 - math.floor(math.log10(abs(value))))

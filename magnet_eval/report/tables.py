@@ -1,14 +1,15 @@
 """Score rows -> tables. A table's columns are whatever metrics the rows hold; a missing row is a dash."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pandas as pd
 
 from magnet_eval import speed
 from magnet_eval.records import Score
 from magnet_eval.report.data import Data, shown_label
-from magnet_eval.report.numbers import DASH, interval_text, p_text, value_text
+from magnet_eval.report.numbers import DASH, MINUS, decimals, interval_text, number, p_text, value_text
 
 ALPHA = 0.05
 ARROWS = {"lower": "↓", "higher": "↑", "": ""}
@@ -20,7 +21,7 @@ class Cell:
 
     text: str = DASH
     interval: str = ""
-    mark: str = ""  # "best", "tied" (not distinguishable from the best), "worse" or ""
+    mark: str = ""  # "best", "tied" (with the best; with zero), "better", "worse" or ""
     note: str = ""
 
 
@@ -33,6 +34,7 @@ class Column:
     better: str = ""
     n: str = ""  # "n = 32" where all rows agree
     floor: str = ""
+    has_intervals: bool = False
 
     @property
     def arrow(self) -> str:
@@ -84,27 +86,25 @@ def best_of(data: Data, rows: Sequence[Score | None]) -> Score | None:
 
 
 def mark(data: Data, row: Score, best: Score | None) -> str:
-    """The verdict on a row against the best of its column."""
-    if best is None or data.systems[row.system].role:
+    """The verdict on a row against the best of its column; none where no interval says how sure the best one is."""
+    if best is None or best.low is None or data.systems[row.system].role:
         return ""
     if row.value == best.value:
         return "best"
     compared = difference(data, row.system, best.system, row.metric)
-    return "" if compared is None else "worse" if is_significant(compared) else "tied"
+    return "" if compared is None or is_significant(compared) else "tied"
 
 
 def heading(rows: Sequence[Score | None]) -> Column:
     """A column's heading from its rows."""
     present = [row for row in rows if row is not None]
-    counts = {row.n for row in present}
-    floors = [row for row in present if row.floor is not None]
-    floor = value_text(max(floors, key=lambda row: row.n)) if not floors else ""
-    if floors:
-        values = pd.Series([row.floor for row in floors])
-        floor = f"{values.median():.3g}"
+    n = sorted({row.n for row in present})
+    floors = [row.floor for row in present if row.floor is not None]
+    floor = number(float(np.median(floors)), decimals(float(np.median(floors)))) if floors else ""
     first = present[0]
-    n = f"n = {counts.pop()}" if len(counts) == 1 else f"n = {min(counts)} to {max(counts)}"
-    return Column(shown_label(first), first.unit, first.better, n, floor)
+    counts = f"n = {n[0]}" if len(n) == 1 else f"n = {n[0]} to {n[-1]}"
+    intervals = any(row.low is not None for row in present)
+    return Column(shown_label(first), first.unit, first.better, counts, floor, intervals)
 
 
 def table(data: Data, wide: pd.DataFrame) -> Table:
@@ -134,7 +134,11 @@ def timed(data: Data, batch: int | None) -> Table:
     ]  # fmt: skip
     column = pd.Series([(row.metric, row.label) for row in rows], dtype=object)
     labels = [label for label in data.systems if any(row.system == label for row in rows)]
-    return table(data, pivot(rows, labels, column)) if rows else Table([])
+    if not rows:
+        return Table([])
+    shown = table(data, pivot(rows, labels, column))
+    columns = [replace(column, has_intervals=column.has_intervals and i == 0) for i, column in enumerate(shown.columns)]
+    return Table(columns, shown.rows)  # the other columns come from the same calls: their intervals say nothing new
 
 
 def comparisons(data: Data) -> Table:
@@ -161,7 +165,7 @@ def comparisons(data: Data) -> Table:
         return Cell(value_text(row), interval_text(row), verdict, p_value)
 
     columns = [heading([row for row in rows if row.metric == metric]) for metric in metrics]
-    return Table(columns, [(f"{a} {chr(0x2212)} {b}", [cell((a, b), metric) for metric in metrics]) for a, b in pairs])
+    return Table(columns, [(f"{a} {MINUS} {b}", [cell((a, b), metric) for metric in metrics]) for a, b in pairs])
 
 
 def plain_text(data: Data) -> str:

@@ -1,0 +1,206 @@
+"""The page: one HTML file with its style, script, figures and audio inside, which asks nothing of the network."""
+
+import base64
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from magnet_eval import speed
+from magnet_eval.metrics import METRICS
+from magnet_eval.report.data import INK, Data, load, shown_label
+from magnet_eval.store import RunFolder, content_key, file_hash, write_atomic
+
+CODE = Path(__file__).parent
+SIGNS = {"best": "●", "tied": "≈", "better": "▲", "worse": "▼"}
+VERDICTS = {"best": "best", "tied": "not distinguishable", "better": "better", "worse": "worse"}
+HEAD_BYTES = 2000  # the key stands within these
+
+
+def build(run_folder: RunFolder | Path, out: Path) -> Path:
+    """Writes the report of ``run_folder`` to the file ``out`` and returns it.
+
+    Audio beyond ``listen.INLINE_LIMIT`` goes to the folder ``<stem of out>_audio`` beside it. A page that was made from
+    the same records by the same code is left as it is. Raises UserError where the folder cannot be written.
+    """
+    folder = run_folder if isinstance(run_folder, RunFolder) else RunFolder(run_folder)
+    key = content(folder)
+    if not is_current(out, key):
+        from magnet_eval.report.listen import Sounds, entries
+
+        data = load(folder)
+        sounds = Sounds(out.with_name(f"{out.stem}_audio"))
+        shown = entries(data, sounds)
+        if sounds.folder.is_dir():
+            shutil.rmtree(sounds.folder)
+        for name, audio in sounds.files.items():
+            write_atomic(sounds.folder / name, audio)
+        write_atomic(out, page(data, shown, len(sounds.files), key))
+    return out
+
+
+def content(folder: RunFolder) -> str:
+    """Content key of a page: the run's records (clips name their audio by hash) and this package's code."""
+    records = [*folder.path.glob("*.json*"), *folder.path.glob("*/clips.jsonl")]
+    code = [path for path in CODE.rglob("*") if path.suffix in {".py", ".j2", ".css", ".js"}]
+    return content_key([[str(path.name), file_hash(path)] for path in sorted([*records, *code])])
+
+
+def is_current(out: Path, key: str) -> bool:
+    """Whether ``out`` is a page with this key."""
+    if not out.is_file():
+        return False
+    with out.open("rb") as file:
+        return f'content="{key}"'.encode() in file.read(HEAD_BYTES)
+
+
+def as_json(value: Any) -> str:
+    """JSON that is safe inside a script element: it holds no tag, no comment and no entity."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def policy(script: str) -> str:
+    """The Content-Security-Policy of the page: no request to anybody, and no script but its own."""
+    own = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return (
+        f"default-src 'none'; script-src 'sha256-{own}'; style-src 'unsafe-inline'; img-src data:; "
+        "media-src blob: 'self' file:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def page(data: Data, entries: list[dict[str, Any]], n_beside: int, key: str) -> str:
+    """The whole HTML text. ``entries`` are from ``listen.entries``; ``n_beside`` clips are not inside the page."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    files = CODE / "templates"
+    environment = Environment(
+        loader=FileSystemLoader(files), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    script = (files / "report.js").read_text(encoding="utf-8")
+    looks = {
+        label: {"path": system.path, "fill": "var(--ink)" if system.colour == INK else system.colour}
+        for label, system in data.systems.items()
+    }
+    prompts = [{**{k: entry[k] for k in ("text", "badge")}, "json": Markup(as_json(entry))} for entry in entries]
+    return environment.get_template("report.html.j2").render(
+        key=key, policy=policy(script), style=(files / "style.css").read_text(encoding="utf-8"), script=script,
+        systems=data.systems, looks=looks, looks_json=Markup(as_json(looks)), prompts=prompts,
+        signs=SIGNS, verdicts=VERDICTS, audio_note=audio_note(n_beside), **evidence(data), **provenance(data),
+    )  # fmt: skip
+
+
+def audio_note(n_beside: int) -> str:
+    """Where the audio is."""
+    beside = f" {n_beside} clips lie in the folder beside it: keep the two together." if n_beside else ""
+    return f"Audio is 16-bit FLAC, as generated, inside this page.{beside}"
+
+
+def evidence(data: Data) -> dict[str, Any]:
+    """Sentences, tables and figures, by their names in the template."""
+    from magnet_eval.report import figures, summary, tables
+
+    metrics = list(dict.fromkeys(row.metric for row in data.quality if row.better))
+    tradeoffs = [figure for name in metrics if (figure := figures.quality_latency(data, name)) is not None]
+    quality_figures = [figures.quality(data, name) for name in metrics]
+    hero = None
+    if metrics:
+        hero = figures.quality_latency(data, metrics[0], "hero") or quality_figures[0]
+    batches: list[tuple[str, int | None]] = [(f"Batch {batch}", batch) for batch in data.batches]
+    timed = [(name, tables.timed(data, batch)) for name, batch in [*batches, ("Before the first call", None)]]
+    drawn = [figures.stages(data, batch) for batch in data.batches] + ([figures.throughput(data)] if batches else [])
+    found = {
+        "quality": (quality := tables.quality(data)),
+        "comparisons": (comparisons := tables.comparisons(data)),
+        "speed_tables": [(name, shown) for name, shown in timed if shown.rows],
+        "speed_figures": [figure for figure in drawn if figure is not None],
+        "tradeoffs": tradeoffs,
+    }
+    present = (quality.rows, comparisons.rows, found["speed_tables"], tradeoffs, data.prompts, True)
+    anchors = ("quality", "comparisons", "speed", "tradeoff", "listen", "made")
+    names = ("Quality", "Comparisons", "Speed", "Quality and latency", "Listen", "How this was made")
+    return {
+        **found,
+        "hero": hero,
+        "quality_figures": quality_figures if hero not in quality_figures else quality_figures[1:],
+        "lead": summary.lead(data),
+        "pairs": summary.pairs(data),
+        "aside": [label for label, system in data.systems.items() if system.role],
+        "has_tiny": any("tiny" in shown_label(row).lower() for row in data.quality),
+        "sections": [(a, n) for a, n, shown in zip(anchors, names, present, strict=True) if shown],
+    }
+
+
+def provenance(data: Data) -> dict[str, Any]:
+    """How the run was made, by the names in the template; what the manifest does not say is left out."""
+    manifest = data.manifest
+    protocol, environment = manifest.get("protocol", {}), manifest.get("environment", {})
+    history, hardware = manifest.get("history", []), environment.get("hardware", {})
+    name = protocol.get("name") or (data.scores[0].protocol if data.scores else data.folder.path.name)
+    version = protocol.get("version") or (data.scores[0].version if data.scores else "")
+    when = history[-1]["at"].replace("T", " ").replace("+00:00", " UTC") if history else ""
+    where = ", ".join([*hardware.get("gpus", []), str(hardware.get("cpu", "")), f"{hardware.get('cores', '')} cores"])
+    packages = ", ".join(f"{package} {found}" for package, found in environment.get("packages", {}).items())
+    made = {
+        "Protocol": f"{name}, version {version}",
+        "Made": when,
+        "Hardware": where if hardware else "",
+        "Software": ", ".join(filter(None, [f"Python {environment['python']}" if environment else "", packages])),
+        "Commit": environment.get("commit", ""),
+        "Seed": str(protocol.get("generation", {}).get("seed", "")),
+        "Number format": protocol.get("generation", {}).get("dtype", ""),
+        "Prompts": f"{len(data.prompts)}, ids hash {manifest['ids_hash']}" if "ids_hash" in manifest else "",
+    }
+    facts = [f"{name} v{version}", f"{len(data.systems)} systems × {len(data.prompts)} prompts", when]
+    return {
+        "title": protocol.get("title") or f"{name}: comparison of {len(data.systems)} systems",
+        "facts": [fact for fact in [*facts, made["Hardware"]] if fact],
+        "made": [(key, value) for key, value in made.items() if value],
+        "command": manifest.get("command", ""),
+        "lengths": lengths(data),
+        "failures": [{"stage": "", "system": "", "prompt_id": "", **row} for row in manifest.get("failures", [])],
+        "metrics": definitions(data),
+        "weights": weights(manifest),
+        "manifest": json.dumps(manifest, indent=2, ensure_ascii=False),
+    }
+
+
+def lengths(data: Data) -> list[str]:
+    """The token frames asked for and made, once per rule."""
+    by_rule: dict[tuple[int, int], list[str]] = {}
+    for label, clips in data.clips.items():
+        for asked, made in sorted({(clip.frames_asked, clip.frames_made) for clip in clips if clip.frames_asked}):
+            by_rule.setdefault((asked, made), []).append(label)
+    why = "; spans of several frames fill no more than whole spans"
+    return [
+        f"{', '.join(labels)}: {made} of {asked} token frames{why if made < asked else ''}."
+        for (asked, made), labels in by_rule.items()
+    ]
+
+
+def definitions(data: Data) -> list[dict[str, str]]:
+    """What the shown metrics are and where they come from."""
+    rows = {row.metric: row for row in data.quality}
+    known = [(rows[name], METRICS[name]) for name in rows if name in METRICS and name not in speed.METRICS]
+    return [
+        {"name": shown_label(row), "text": metric.description, "paper": metric.paper, "preset": row.preset}
+        for row, metric in known
+    ]
+
+
+def weights(manifest: dict[str, Any]) -> list[tuple[str, dict[str, str]]]:
+    """Each system's description, family and fingerprint (settings and weights)."""
+    systems = manifest.get("systems", {})
+    return [
+        (
+            label,
+            {
+                "text": ", ".join(filter(None, [model.get("description", ""), f"family {model.get('family', '')}",
+                                                f"licence {model['licence']}" if model.get("licence") else ""])),
+                "fingerprint": model.get("fingerprint", ""),
+            },
+        )
+        for label, model in systems.items()
+    ]  # fmt: skip

@@ -1,0 +1,166 @@
+"""A run folder with scores made by hand: what the report reads, without a model."""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from magnet_eval import audio, speed
+from magnet_eval.records import Clip, ClipScore, Prompt, Score, Timing
+from magnet_eval.report.data import load
+from magnet_eval.store import RunFolder
+
+FAMILIES = {"magnet-tiny": "masked", "musicgen-tiny": "autoregressive", "codec-tiny": "codec"}
+RATE = 16_000
+QUALITY = {  # metric -> label, unit, better, half-width of the interval, floor, values by place in the order
+    "fad_musicnn_tiny": ("FAD-musicnn", "", "lower", 0.31, 1.92, (5.13, 4.87, 2.41, 4.52, 5.9, 5.4, 9.8)),
+    "clap_tiny": ("CLAP-tiny", "", "higher", 0.013, None, (0.312, 0.334, 0.402, 0.34, 0.29, 0.30, 0.07)),
+}
+SECONDS = (0.41, 1.27, 0.0, 0.63, 0.72, 0.55, 0.05)  # latency at batch 1; 0: not timed
+
+
+def latency_rows(label, seconds, batch):
+    """Total and stages of one system."""
+    for stage, share in (("total", 1.0), ("text", 0.05), ("tokens", 0.8), ("codec", 0.13)):
+        value = seconds * share
+        params = {"batch": batch, "stage": stage, "quantile": 0.5, "seconds": 2.0, "device": "cpu", "dtype": "float32"}
+        yield Score(
+            "quick",
+            1,
+            label,
+            speed.LATENCY,
+            "Latency",
+            value,
+            "s",
+            "lower",
+            5,
+            0.96 * value,
+            1.05 * value,
+            params=params,
+        )
+
+
+def speed_rows(label, seconds):
+    """Rows as the timing loop makes them, for two batch sizes."""
+    for batch in (1, 8):
+        total = seconds * batch**0.7
+        yield from latency_rows(label, total, batch)
+        params = {"batch": batch, "seconds": 2.0, "device": "cpu", "dtype": "float32"}
+        for metric, name, unit, better, value in (
+            (speed.THROUGHPUT, "Throughput", "clips/s", "higher", batch / total),
+            (speed.SPEEDUP, "Speed-up over real time", "×", "higher", 2.0 / total),
+            (speed.ITERATIONS, "Iterations", "", "", 50),
+            (speed.NETWORK_EVALUATIONS, "Network evaluations", "", "", 100),
+        ):
+            yield Score("quick", 1, label, metric, name, value, unit, better, 5, params=params)
+    yield Score("quick", 1, label, speed.LOAD_TIME, "Load time", 0.231, "s", "lower", 1, params={"device": "cpu"})
+
+
+def quality_rows(labels, n):
+    """Plain scores, and the differences of the competing systems to the second one."""
+    for metric, (label, unit, better, half, floor, values) in QUALITY.items():
+        for system, value in zip(labels, values, strict=False):
+            yield Score(
+                "quick", 1, system, metric, label, value, unit, better, n, value - half, value + half, floor,
+                preset="v1", ids_hash="0123456789abcdef",
+            )  # fmt: skip
+        for i, system in enumerate(labels):
+            if i not in (1, 2):
+                gap = values[i] - values[1]
+                p_value = 0.4 if abs(gap) < half else 0.0004
+                yield Score(
+                    "quick", 1, system, metric, label, gap, unit, better, n, gap - half, gap + half,
+                    versus=labels[1], p_value=p_value,
+                )  # fmt: skip
+
+
+def tone(prompt, system, seconds=2.0):
+    """A chord whose pitch tells prompt and system."""
+    t = np.arange(int(seconds * RATE)) / RATE
+    root = 110 * 2 ** (((prompt * 5) % 24 + system) / 12)
+    sound = sum(np.sin(2 * np.pi * root * k * t) * np.exp(-k * (t % 0.5) * 2) / k for k in range(1, 9))
+    return (0.3 * sound).astype(np.float32)[None]
+
+
+def make_run(path, families=FAMILIES, n_prompts=3, texts=(), seconds=2.0):
+    """Writes a run folder and returns it. ``texts`` replaces the first captions."""
+    run, labels = RunFolder(path / "quick-v1"), list(families)
+    prompts = []
+    for i in range(n_prompts):
+        reference = path / "reference" / f"r{i}.wav"
+        audio.write(reference, tone(i, 20, seconds), RATE)
+        text = texts[i] if i < len(texts) else f"slow waltz number {i} for strings"
+        prompts.append(Prompt(f"p{i}", text, seconds, {"style": "waltz", "tempo": "slow"}, str(reference)))
+    run.write_prompts(prompts)
+    clip_scores = []
+    for k, label in enumerate(labels):
+        clips = []
+        for i, prompt in enumerate(prompts):
+            file = run.audio(label, prompt.id)
+            audio.write(file, tone(i, k, seconds), RATE)
+            digest = hashlib.sha256(file.read_bytes()).hexdigest()
+            where = str(file.relative_to(run.path))
+            clips.append(Clip(prompt.id, label, where, RATE, int(seconds * RATE), i, digest, f"{k}-{i}", 125, 123))
+            clip_scores.append(ClipScore(label, prompt.id, "clap_tiny", 0.3 + 0.05 * np.cos(7 * i + 3 * k)))
+        run.write_clips(label, clips)
+    rows = list(quality_rows(labels, n_prompts))
+    timed = [(label, seconds) for label, seconds in zip(labels, SECONDS, strict=False) if seconds]
+    rows += [row for label, seconds in timed for row in speed_rows(label, seconds)]
+    run.replace_scores(rows, lambda row: True)
+    run.write_clip_scores(clip_scores)
+    run.write_timings([Timing(label, "total", 1, 2.0, (s,) * 5, "cpu", "float32", 50, 100) for label, s in timed])
+    run.update_manifest(
+        protocol={"name": "quick", "version": 1, "title": "Quick comparison", "generation": {"seed": 0}},
+        systems={label: {"family": family, "fingerprint": "ab" * 32} for label, family in families.items()},
+        environment={"hardware": {"cpu": "Test CPU", "cores": 2, "memory_gb": 8, "gpus": []}, "python": "3.11"},
+        history=[{"at": "2026-01-02T03:04:05+00:00", "stage": "generate"}],
+        command="magnet-eval run protocol=quick",
+        failures=[{"stage": "generate", "system": labels[0], "prompt_id": "p9", "reason": "out of memory"}],
+    )
+    return run
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Three systems, three prompts; a test may change it."""
+    return make_run(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory):
+    """The same for reading only."""
+    return make_run(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture
+def make_score():
+    """A function that makes a Score of a metric that the package does not know."""
+
+    def make(system="a", metric="roughness", value=1.0, better="lower", **more):
+        return Score("quick", 1, system, metric, "Roughness", value, "asper", better, 32, **more)
+
+    return make
+
+
+@pytest.fixture
+def make_data(tmp_path):
+    """A function from Score rows to what a report reads."""
+
+    def make(*rows, families=None):
+        folder = RunFolder(tmp_path / "hand-v1")
+        folder.replace_scores(rows, lambda row: True)
+        if families:
+            folder.update_manifest(systems={label: {"family": family} for label, family in families.items()})
+        return load(folder)
+
+    return make
+
+
+@pytest.fixture
+def make_hostile_run(tmp_path):
+    """A function that makes a run whose first caption and first label would like to be markup."""
+
+    def make(text):
+        return make_run(tmp_path, {"a <b>bold</b> $x_1$ & co": "masked", "other": "masked"}, 2, (text,))
+
+    return make
