@@ -50,15 +50,22 @@ class ClipMaker:
         keys = {prompt.id: self.key(prompt) for prompt in prompts}
         kept = {name: clip for name, clip in on_record.items() if name not in keys or self.is_intact(clip, keys[name])}
         todo = [prompt for prompt in prompts if keys[prompt.id] and prompt.id not in kept]
-        if len(kept) < len(on_record):
-            # Off the list before their audio is overwritten: after a kill no old row may stand for a new file.
-            self.folder.write_clips(self.label, kept.values())
+        self.drop([clip for name, clip in on_record.items() if name not in kept], kept.values())
         made = dict(self.generate(todo, keys, progress))
         in_order = [clips[prompt.id] for prompt in prompts for clips in (kept, made) if prompt.id in clips]
         others = [clip for name, clip in kept.items() if name not in keys]
         if [*in_order, *others] != [*kept.values()] or made:
             self.folder.write_clips(self.label, [*in_order, *others])
         return len(made)
+
+    def drop(self, stale: Sequence[Clip], kept: Iterable[Clip]) -> None:
+        """Takes stale clips off the list, then away: the list first, so that no kill leaves a row without its file."""
+        if stale:
+            self.folder.write_clips(self.label, kept)
+        for clip in stale:
+            path = self.folder.path / clip.path
+            with writing(path):
+                path.unlink(missing_ok=True)
 
     def key(self, prompt: Prompt) -> str:
         """The content key of a prompt's clip; "" (and a failure) where a file that it is made from is not there."""

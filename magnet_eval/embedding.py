@@ -97,7 +97,7 @@ class EmbeddingCache:
                 self.compute(name, item)
             except DiskError:
                 raise
-            except (UserError, RuntimeError) as error:
+            except (ValueError, RuntimeError) as error:
                 failed[item] = str(error)
         if missing:
             self.progress(f"embed with {name}", len(missing), len(missing))

@@ -20,20 +20,20 @@ from magnet_eval.records import Prompt
 from magnet_eval.store import RunFolder, ids_hash
 
 
-def run(settings: config.Run, prompts: Sequence[Prompt] | None = None, progress: Progress = silent) -> RunFolder:
+def run(settings: config.Run, progress: Progress = silent) -> RunFolder:
     """``generate`` and ``score``: the whole of a protocol but for its timings and its report."""
-    generate(settings, prompts, progress)
+    generate(settings, progress)
     return score(settings, progress)
 
 
-def generate(settings: config.Run, prompts: Sequence[Prompt] | None = None, progress: Progress = silent) -> RunFolder:
-    """Makes every clip of the run that is not there yet. ``prompts`` takes the place of the protocol's own.
+def generate(settings: config.Run, progress: Progress = silent) -> RunFolder:
+    """Makes every clip of the run that is not there yet.
 
     A clip that cannot be made is an absent row, named with its reason in the manifest; the others go on.
     Raises UserError on settings that cannot work, before anything is made.
     """
     protocol, folder = settings.protocol, folder_of(settings)
-    prompts = read_prompts(protocol.prompts) if prompts is None else list(prompts)
+    prompts = read_prompts(protocol.prompts)
     models = {system.label: config.resolve_system(system) for system in protocol.systems}
     fingerprints = {label: generators.fingerprint(model) for label, model in models.items()}
     with folder.lock():

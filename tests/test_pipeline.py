@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -216,6 +217,32 @@ def test_a_failed_clip_is_an_absent_row_with_its_reason(calls):
     assert {clip.prompt_id for clip in folder.clips("good")} == {f"p{i}" for i in (0, 1, 3, 4, 6, 8, 9)}
     assert {row.n for row in folder.scores()} == {7}
     assert not folder.audio("good", "p2").exists()
+
+
+def test_a_clip_that_can_no_longer_be_made_is_gone_and_not_an_old_one(calls):
+    folder = pipeline.run(settings(systems=["good"]))
+    captions = Path("real/captions.jsonl")
+    captions.write_text(captions.read_text().replace("melody number 2", "no memory"))
+    pipeline.run(settings(systems=["good"]))
+    assert "p2" not in {clip.prompt_id for clip in folder.clips("good")}
+    assert not folder.audio("good", "p2").exists()
+
+
+def test_a_folder_of_audio_is_a_system_and_is_only_read(calls):
+    Path("models/mine.yaml").write_text("family: files\nfolder: mine\n")
+    shutil.copytree("real", "mine")
+    Path("mine/p6.wav").unlink()
+    Path("mine/p7.wav").write_bytes(b"RIFF")
+    before = {path: path.read_bytes() for path in Path("mine").iterdir()}
+    folder = pipeline.run(settings(systems=["mine"]))
+    assert {row["prompt_id"]: row["stage"] for row in folder.failures()} == {"p6": "generate", "p7": "generate"}
+    assert {row.n for row in folder.scores()} == {8}
+    assert {path: path.read_bytes() for path in Path("mine").iterdir()} == before
+    clips = {clip.prompt_id: clip for clip in folder.clips("mine")}
+    shutil.copy("mine/p1.wav", "mine/p0.wav")
+    pipeline.run(settings(systems=["mine"]))
+    again = {clip.prompt_id: clip for clip in folder.clips("mine")}
+    assert {name for name in again if again[name] != clips[name]} == {"p0"}
 
 
 def test_torn_and_lost_and_altered_clips_are_made_again(calls):
