@@ -19,13 +19,14 @@ HEAD_BYTES = 2000  # the key stands within these
 
 
 def build(run_folder: RunFolder | Path, out: Path) -> Path:
-    """Writes the report of ``run_folder`` to the file ``out`` and returns it.
+    """Writes the report of ``run_folder`` to the file ``out`` (".html" is added if it is not there) and returns it.
 
     Audio beyond ``listen.INLINE_LIMIT`` goes to the folder ``<stem of out>_audio`` beside it. A page that was made from
     the same records by the same code is left as it is. Raises UserError where the folder cannot be written.
     """
     folder = run_folder if isinstance(run_folder, RunFolder) else RunFolder(run_folder)
     key = content(folder)
+    out = out if out.suffix == ".html" else out.with_name(f"{out.name}.html")
     if not is_current(out, key):
         from magnet_eval.report.listen import Sounds, entries
 

@@ -57,13 +57,20 @@ def quality_clause(row: Score, system: str) -> Clause:
     return Clause(f"{label} {way} by {amount}{f' ({verdict})' if verdict else ''}", "comparisons", verdict)
 
 
+def overlap(a: Score, b: Score) -> bool:
+    """Whether both rows have intervals, and these have a point in common."""
+    if a.low is None or a.high is None or b.low is None or b.high is None:
+        return False
+    return a.low <= b.high and b.low <= a.high
+
+
 def speed_clause(data: Data, system: str, versus: str) -> Clause | None:
     """How many times faster or slower at the smallest batch size; None where one of the two was not timed."""
     batch = data.batches[0] if data.batches else 0
     mine, other = data.latency(system, batch), data.latency(versus, batch)
     if mine is None or other is None:
         return None
-    if None not in (mine.low, mine.high, other.low, other.high) and mine.low <= other.high and other.low <= mine.high:
+    if overlap(mine, other):
         return Clause(f"is about as fast as {versus} at batch {batch} (intervals overlap)", "speed", "tied")
     ratio = other.value / mine.value
     word, times = ("faster", ratio) if ratio >= 1 else ("slower", 1 / ratio)

@@ -109,7 +109,8 @@ def heading(rows: Sequence[Score | None]) -> Column:
 
 def table(data: Data, wide: pd.DataFrame) -> Table:
     """A pivoted frame as a table with marks."""
-    columns, cells = [], {label: [] for label in wide.index}
+    columns: list[Column] = []
+    cells: dict[str, list[Cell]] = {label: [] for label in wide.index}
     for name in wide.columns:
         rows = list(wide[name])
         best = best_of(data, rows)

@@ -5,9 +5,11 @@ import hashlib
 import numpy as np
 import pytest
 
-from magnet_eval import audio, speed
+from magnet_eval import audio
 from magnet_eval.records import Clip, ClipScore, Prompt, Score, Timing
 from magnet_eval.report.data import load
+from magnet_eval.speed.loop import Calls, Subject
+from magnet_eval.speed.rows import Rows
 from magnet_eval.store import RunFolder
 
 FAMILIES = {"magnet-tiny": "masked", "musicgen-tiny": "autoregressive", "codec-tiny": "codec"}
@@ -19,41 +21,15 @@ QUALITY = {  # metric -> label, unit, better, half-width of the interval, floor,
 SECONDS = (0.41, 1.27, 0.0, 0.63, 0.72, 0.55, 0.05)  # latency at batch 1; 0: not timed
 
 
-def latency_rows(label, seconds, batch):
-    """Total and stages of one system."""
-    for stage, share in (("total", 1.0), ("text", 0.05), ("tokens", 0.8), ("codec", 0.13)):
-        value = seconds * share
-        params = {"batch": batch, "stage": stage, "quantile": 0.5, "seconds": 2.0, "device": "cpu", "dtype": "float32"}
-        yield Score(
-            "quick",
-            1,
-            label,
-            speed.LATENCY,
-            "Latency",
-            value,
-            "s",
-            "lower",
-            5,
-            0.96 * value,
-            1.05 * value,
-            params=params,
-        )
-
-
 def speed_rows(label, seconds):
     """Rows as the timing loop makes them, for two batch sizes."""
+    subject = Subject(label, None, "cpu", "float32", 0.231)
+    yield Rows("quick", 1).of_subject(subject)
     for batch in (1, 8):
-        total = seconds * batch**0.7
-        yield from latency_rows(label, total, batch)
-        params = {"batch": batch, "seconds": 2.0, "device": "cpu", "dtype": "float32"}
-        for metric, name, unit, better, value in (
-            (speed.THROUGHPUT, "Throughput", "clips/s", "higher", batch / total),
-            (speed.SPEEDUP, "Speed-up over real time", "×", "higher", 2.0 / total),
-            (speed.ITERATIONS, "Iterations", "", "", 50),
-            (speed.NETWORK_EVALUATIONS, "Network evaluations", "", "", 100),
-        ):
-            yield Score("quick", 1, label, metric, name, value, unit, better, 5, params=params)
-    yield Score("quick", 1, label, speed.LOAD_TIME, "Load time", 0.231, "s", "lower", 1, params={"device": "cpu"})
+        calls = [seconds * batch**0.7 * drift for drift in (0.96, 1.05, 1.0, 0.98, 1.02)]
+        stages = {"total": 1.0, "text": 0.05, "tokens": 0.8, "codec": 0.13}
+        parts = {stage: [share * value for value in calls] for stage, share in stages.items()}
+        yield from Rows("quick", 1).of_calls(Calls(subject, batch, 2.0, parts, 50, 100, 612.3))
 
 
 def quality_rows(labels, n):

@@ -123,7 +123,9 @@ def test_a_page_of_the_same_records_is_left_alone(run, tmp_path):
 
 def test_an_empty_run_still_makes_a_page(tmp_path):
     (tmp_path / "empty-v1").mkdir()
-    page = Page(report.build(tmp_path / "empty-v1", tmp_path / "report.html"))
+    out = report.build(tmp_path / "empty-v1", tmp_path / "empty-v1")
+    assert out == tmp_path / "empty-v1.html"
+    page = Page(out)
     assert "No scores yet." in " ".join(page.text)
 
 
