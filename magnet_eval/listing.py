@@ -44,7 +44,7 @@ def protocols(chosen: ListOptions) -> list[dict[str, Any]]:
         except UserError as error:
             rows.append({"protocol": name, "version": "", "systems": "", "title": f"broken: {error}"})
             continue
-        facts = {"version": protocol.version, "systems": len(protocol.systems), "title": protocol.title}
+        facts: dict[str, Any] = {"version": protocol.version, "systems": len(protocol.systems), "title": protocol.title}
         rows.append({"protocol": name, **facts})
     return rows
 
