@@ -22,7 +22,7 @@ def bench_top(tmp_path, monkeypatch):
     for folder in ("captioned", "audio"):
         (tmp_path / folder).mkdir()
         for name in ("one", "two"):
-            soundfile.write(tmp_path / folder / f"{name}.wav", rng.normal(0, 0.1, RATE), RATE)
+            soundfile.write(tmp_path / folder / f"{name}.wav", rng.normal(0, 0.1, 3 * RATE), RATE)
     lines = [json.dumps({"id": name, "text": f"number {name}", "file": f"{name}.wav"}) for name in ("one", "two")]
     (tmp_path / "captioned" / "captions.jsonl").write_text("\n".join(lines) + "\n")
     (tmp_path / "models").mkdir()
@@ -31,7 +31,7 @@ def bench_top(tmp_path, monkeypatch):
     (tmp_path / "models" / "hollow.yaml").write_text("family: masked\ncheckpoint: gone\ntext: gone\ncodec: gone\n")
     (tmp_path / "protocols").mkdir()
     (tmp_path / "protocols" / "own.yaml").write_text(
-        "version: 1\nsystems: [mine]\nprompts: {source: folder, path: captioned, seconds: 1}\n"
+        "version: 1\nsystems: [mine]\nprompts: {source: folder, path: captioned, seconds: 3}\n"
         "reference: {source: folder, path: captioned}\nmetrics: {}\n"
     )
     monkeypatch.chdir(tmp_path)
@@ -141,6 +141,23 @@ def test_a_protocols_clips_are_made_once(bench_top, capsys):
     assert [path.stat().st_mtime_ns for path in clips] == times
 
 
+def test_the_main_job_ends_with_a_table_and_the_path_of_the_report(bench_top, capsys):
+    words = ["run", "protocol=own", "+protocol.metrics.kl_mtt_tiny={}"]
+    assert cli.main(words) == 0
+    *table, last = capsys.readouterr().out.splitlines()
+    assert any("KL-MTT" in line for line in table) and any(line.startswith("mine") for line in table)
+    page = bench_top / last.removeprefix("report: ")
+    assert page.is_relative_to(bench_top / "reports") and "KL-MTT" in page.read_text(encoding="utf-8")
+    page.unlink()
+    # The report can be rendered again from the run folder alone, elsewhere.
+    assert cli.main(["report", "protocol=own", "reports=elsewhere"]) == 0
+    assert (bench_top / capsys.readouterr().out.strip().removeprefix("report: ")).is_file()
+
+
+def test_bench_of_a_protocol_without_a_speed_block_says_what_to_add(bench_top, capsys):
+    assert "no speed block; add speed:" in mistake(capsys, "bench", "protocol=own")
+
+
 def test_a_sweep_keeps_its_points_apart_and_leaves_no_litter(bench_top, capsys):
     assert cli.main(["generate", "-m", "protocol=own", "seed=1,2"]) == 0
     points = sorted(path.name for path in (bench_top / "results" / "sweeps").iterdir() if path.is_dir())
@@ -157,7 +174,7 @@ def test_a_sweeps_mistake_is_found_before_its_first_point(bench_top, capsys):
 
 def test_cfg_shows_everything_that_can_be_set(bench_top, capsys):
     assert cli.main(["run", "protocol=own", "--cfg", "job"]) == 0
-    assert "seconds: 1.0" in capsys.readouterr().out
+    assert "seconds: 3.0" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("what", ["models", "protocols", "metrics", "runs"])
