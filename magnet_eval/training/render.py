@@ -52,7 +52,7 @@ def _render_file(pieces: Sequence[Piece]) -> np.ndarray:
     with tempfile.TemporaryDirectory() as folder:
         midi, wav = Path(folder, "pieces.mid"), Path(folder, "pieces.wav")
         _midi(pieces, midi)
-        command = ["fluidsynth", "-niq", "-R", "0", "-C", "0", "-g", "0.7", "-r", str(SAMPLE_RATE)]
+        command = ["fluidsynth", "-niq", "-R", "0", "-C", "0", "-g", "0.35", "-r", str(SAMPLE_RATE)]
         subprocess.run([*command, "-O", "s16", "-F", str(wav), str(SOUND_FONT), str(midi)], check=True)
         audio, _ = soundfile.read(wav, dtype="float32")
     mono = audio.mean(axis=1)

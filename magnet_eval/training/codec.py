@@ -1,0 +1,256 @@
+"""The tiny codec, in EnCodec's format: 16 kHz, 25 frames per second, 4 codebooks of 256 codes (0.8 kbps).
+
+EnCodec (Défossez et al., 2022) learns encoder, quantiser and decoder together for days. Here the latent space is
+fixed first, so that the tokens are easy to model and everything else trains in minutes:
+
+1. latents: log-mel frames reduced by PCA, blind to phase, so that the same note gives the same tokens;
+2. quantiser: residual k-means on the latents;
+3. decoder: a SEANet decoder from quantised latents to audio, by multi-resolution spectral losses;
+4. encoder: a SEANet encoder from audio to the latents, by regression.
+
+The result is a plain transformers ``EncodecModel``.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import EncodecConfig, EncodecModel
+
+from magnet_eval.training.dataset import to_float
+
+log = logging.getLogger(__name__)
+SAMPLE_RATE, HOP, SUBFRAMES, N_MELS, WINDOW = 16_000, 640, 4, 80, 640
+LATENT, CODEBOOKS, CODES = 64, 4, 256
+FLOOR = 1e-3  # of the mel amplitude: about -60 dB under a full-scale sine
+
+
+def mel_filters(n_fft: int, n_mels: int, low: float = 30.0, high: float = 8000.0) -> torch.Tensor:
+    """Triangular HTK mel filters, peak 1: [n_fft // 2 + 1, n_mels]."""
+    edges = np.linspace(*(2595 * np.log10(1 + np.array([low, high]) / 700)), n_mels + 2)
+    hertz = 700 * (10 ** (edges / 2595) - 1)
+    bins = np.fft.rfftfreq(n_fft, 1 / SAMPLE_RATE)[:, None]
+    rise = (bins - hertz[:-2]) / (hertz[1:-1] - hertz[:-2])
+    fall = (hertz[2:] - bins) / (hertz[2:] - hertz[1:-1])
+    return torch.from_numpy(np.clip(np.minimum(rise, fall), 0, None).astype(np.float32))
+
+
+def features(audio: torch.Tensor) -> torch.Tensor:
+    """Log-mel of audio [B, samples] by token frame: [B, samples // 640, 320].
+
+    No window looks past the end of its token frame, so that an onset never leaks into the frame before.
+    """
+    window = torch.hann_window(WINDOW)
+    step = HOP // SUBFRAMES
+    padded = nn.functional.pad(audio, (WINDOW - step, 0)).unfold(-1, WINDOW, step)
+    spectrum = torch.fft.rfft(padded * window, n=1024).abs() / window.sum() * 2
+    mel = torch.log((spectrum @ mel_filters(1024, N_MELS)).clamp_min(FLOOR))
+    frames = audio.shape[-1] // HOP
+    return mel[:, : frames * SUBFRAMES].reshape(len(audio), frames, SUBFRAMES * N_MELS)
+
+
+class Latents(nn.Module):
+    """Audio to latents: standardised, PCA-reduced log-mel frames."""
+
+    def __init__(self, mean: torch.Tensor, basis: torch.Tensor) -> None:
+        super().__init__()
+        self.mean, self.basis = nn.Buffer(mean), nn.Buffer(basis)
+
+    def forward(self, audio: torch.Tensor) -> torch.Tensor:
+        """Latents [B, frames, 64] of audio [B, samples]."""
+        return (features(audio) - self.mean) @ self.basis
+
+
+def fit_latents(audio: np.ndarray, clips: int = 1500) -> Latents:
+    """PCA over the first clips, scaled so that the first component has unit variance."""
+    frames = torch.cat([features(chunk).flatten(0, 1) for chunk in chunks(audio[:clips])])
+    mean = frames.mean(0)
+    covariance = torch.cov((frames - mean).double().T)
+    values, vectors = torch.linalg.eigh(covariance)
+    basis = vectors[:, -LATENT:].flip(1) / values[-1].sqrt()
+    log.info("latents keep %.3f of the variance", (values[-LATENT:].sum() / values.sum()).item())
+    return Latents(mean, basis.float())
+
+
+def chunks(audio: np.ndarray, size: int = 250) -> Iterator[torch.Tensor]:
+    for start in range(0, len(audio), size):
+        yield torch.from_numpy(to_float(audio[start : start + size]))
+
+
+def _nearest(points: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
+    half_norm = 0.5 * centres.square().sum(1)
+    return torch.cat([(part @ centres.T - half_norm).argmax(1) for part in points.split(65_536)])
+
+
+def kmeans(points: torch.Tensor, k: int, iterations: int, generator: torch.Generator) -> torch.Tensor:
+    """Lloyd's k-means from random points; empty clusters restart at random points: [k, d]."""
+    centres = points[torch.randperm(len(points), generator=generator)[:k]].clone()
+    for _ in range(iterations):
+        owner = _nearest(points, centres)
+        count = torch.bincount(owner, minlength=k)
+        total = torch.zeros_like(centres).index_add_(0, owner, points)
+        centres = torch.where(count[:, None] > 0, total / count.clamp_min(1)[:, None], centres)
+        empty = (count == 0).nonzero().flatten()
+        centres[empty] = points[torch.randint(len(points), (len(empty),), generator=generator)]
+    return centres
+
+
+def fit_codebooks(points: torch.Tensor, generator: torch.Generator, iterations: int = 40) -> torch.Tensor:
+    """Residual k-means codebooks of latents [n, 64]: [4, 256, 64]."""
+    books, residual = [], points
+    for book in range(CODEBOOKS):
+        centres = kmeans(residual, CODES, iterations, generator)
+        owner = _nearest(residual, centres)
+        residual = residual - centres[owner]
+        share = torch.bincount(owner, minlength=CODES).double() / len(owner)
+        perplexity = torch.exp(-(share * share.clamp_min(1e-12).log()).sum()).item()
+        kept = 1 - (residual.square().sum() / points.square().sum()).item()
+        log.info("codebook %d: perplexity %.0f of %d, %.3f of the energy explained", book, perplexity, CODES, kept)
+        books.append(centres)
+    return torch.stack(books)
+
+
+def quantise(latents: torch.Tensor, books: torch.Tensor) -> torch.Tensor:
+    """Codes of latents [B, frames, 64]: int16 [B, 4, frames]."""
+    residual, codes = latents.flatten(0, 1), []
+    for centres in books:
+        owner = _nearest(residual, centres)
+        residual = residual - centres[owner]
+        codes.append(owner.reshape(latents.shape[:2]))
+    return torch.stack(codes, 1).to(torch.int16)
+
+
+def lookup(codes: torch.Tensor, books: torch.Tensor) -> torch.Tensor:
+    """Quantised latents [B, frames, 64] of codes [B, 4, frames]."""
+    return sum(book[codes[:, k].long()] for k, book in enumerate(books))
+
+
+def empty_codec(filters: int = 24) -> EncodecModel:
+    """A randomly initialised EnCodec of the tiny size.
+
+    Most of its layers run at 25 to 100 Hz, where they are cheap; the last one turns 1 kHz into samples.
+    """
+    config = EncodecConfig(
+        target_bandwidths=[0.8], sampling_rate=SAMPLE_RATE, audio_channels=1, normalize=False, num_filters=filters,
+        hidden_size=LATENT, codebook_dim=LATENT, codebook_size=CODES, upsampling_ratios=[2, 2, 10, 16],
+        num_lstm_layers=1, num_residual_layers=1, use_causal_conv=True, use_conv_shortcut=False, pad_mode="constant",
+    )  # fmt: skip
+    return EncodecModel(config)
+
+
+def set_codebooks(codec: EncodecModel, books: torch.Tensor) -> None:
+    """Puts fitted codebooks into the codec's quantiser."""
+    for layer, centres in zip(codec.quantizer.layers, books, strict=True):
+        layer.codebook.embed.data.copy_(centres)
+        layer.codebook.inited.data.fill_(True)
+
+
+def spectral_loss(made: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    """Multi-resolution spectral distance of audio [B, samples]: log-mel L1 plus spectral convergence, mean of 4."""
+    total = torch.zeros(())
+    for n_fft in (256, 512, 1024, 2048):
+        window = torch.hann_window(n_fft)
+        a, b = (
+            torch.stft(x, n_fft, n_fft // 4, window=window, return_complex=True).abs() / window.sum() * 2
+            for x in (made, real)
+        )
+        filters = mel_filters(n_fft, min(80, n_fft // 8))
+        logs = [torch.log((x.transpose(1, 2) @ filters).clamp_min(FLOOR)) for x in (a, b)]
+        total = total + (logs[0] - logs[1]).abs().mean() + 0.5 * (a - b).norm() / b.norm().clamp_min(1e-3)
+    return total / 4
+
+
+def _fit(
+    module: nn.Module,
+    loss_of: Callable[[], torch.Tensor],
+    minutes: float,
+    lr: float,
+    name: str,
+    save: Callable[[], None],
+) -> int:
+    """AdamW with a cosine over the time budget; returns the number of steps."""
+    optimizer = torch.optim.AdamW(module.parameters(), lr=lr, betas=(0.8, 0.95))
+    start, step, recent = time.perf_counter(), 0, []
+    while (done := (time.perf_counter() - start) / (60 * minutes)) < 1:
+        for group in optimizer.param_groups:
+            group["lr"] = lr * min(1, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * done)))
+        loss = loss_of()
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+        optimizer.step()
+        recent.append(loss.item())
+        step += 1
+        if step % 200 == 0:
+            log.info("%s: step %d, %.0f %%, loss %.4f", name, step, 100 * done, np.mean(recent[-200:]))
+            save()
+    save()
+    return step
+
+
+def train_decoder(
+    codec: EncodecModel, audio: np.ndarray, codes: torch.Tensor, books: torch.Tensor, minutes: float,
+    save: Callable[[], None], seed: int = 0, batch: int = 16, frames: int = 40,
+) -> int:  # fmt: skip
+    """Fits the decoder on random excerpts of 1.6 s; returns the number of steps."""
+    rng = np.random.default_rng(seed)
+
+    def loss_of() -> torch.Tensor:
+        rows, starts = rng.integers(len(audio), size=batch), rng.integers(codes.shape[-1] - frames + 1, size=batch)
+        real = np.stack([audio[r, s * HOP : (s + frames) * HOP] for r, s in zip(rows, starts, strict=True)])
+        picked = torch.stack([codes[r, :, s : s + frames] for r, s in zip(rows.tolist(), starts.tolist(), strict=True)])
+        latents = lookup(picked, books).transpose(1, 2)
+        with torch.autocast("cpu", torch.bfloat16):
+            made = codec.decoder(latents)
+        return spectral_loss(made[:, 0].float(), torch.from_numpy(to_float(real)))
+
+    return _fit(codec.decoder, loss_of, minutes, 2e-3, "decoder", save)
+
+
+def train_encoder(
+    codec: EncodecModel, audio: np.ndarray, latents: Latents, minutes: float, save: Callable[[], None],
+    seed: int = 0, batch: int = 16, frames: int = 40,
+) -> int:  # fmt: skip
+    """Fits the encoder to the latents of random excerpts; returns the number of steps."""
+    rng = np.random.default_rng(seed)
+
+    def loss_of() -> torch.Tensor:
+        rows, starts = rng.integers(len(audio), size=batch), rng.integers(125 - frames + 1, size=batch)
+        real = np.stack([audio[r, s * HOP : (s + frames) * HOP] for r, s in zip(rows, starts, strict=True)])
+        x = torch.from_numpy(to_float(real))
+        with torch.no_grad():
+            target = latents(x)
+        with torch.autocast("cpu", torch.bfloat16):
+            made = codec.encoder(x[:, None])
+        return (made.float().transpose(1, 2) - target).square().mean()
+
+    return _fit(codec.encoder, loss_of, minutes, 1.5e-3, "encoder", save)
+
+
+def tokenise(audio: np.ndarray, latents: Latents, books: torch.Tensor) -> torch.Tensor:
+    """Codes of all clips [n, samples] int16: int16 [n, 4, frames]."""
+    return torch.cat([quantise(latents(chunk), books) for chunk in chunks(audio)])
+
+
+def save_codec(codec: EncodecModel, folder: Path) -> None:
+    """Writes the codec in half precision, in transformers' format."""
+    state = {name: value.half() if value.is_floating_point() else value for name, value in codec.state_dict().items()}
+    codec.save_pretrained(folder, state_dict=state)
+
+
+@torch.no_grad()
+def held_out_figures(codec: EncodecModel, audio: np.ndarray, codes: torch.Tensor, clips: int = 64) -> dict:
+    """Spectral loss of decoded held-out tokens, and how often the encoder finds the tokens of the latents."""
+    codec.eval()
+    real = torch.from_numpy(to_float(audio[:clips]))
+    found = codec.encode(real[:, None]).audio_codes[0]
+    made = codec.decode(codes[:clips].long()[None], [None]).audio_values[:, 0]
+    agreement = (found == codes[:clips]).double().mean((0, 2))
+    return {
+        "held_out_spectral_loss": round(spectral_loss(made, real).item(), 4),
+        "encoder_token_agreement": [round(value, 3) for value in agreement.tolist()],
+    }

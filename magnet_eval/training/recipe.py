@@ -1,0 +1,203 @@
+"""The recipe of the embedded zoo: data, text encoder, tokens, codec, language models, judge, reference set.
+
+Each step reads what earlier steps left in the work folder, writes its part of the zoo, and is skipped where its card
+is there already (delete the card to redo it).
+"""
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from magnet_eval.lookup import UserError, check
+from magnet_eval.training import dataset
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Kitchen:
+    """Where a recipe works: ``work`` for data and states (some GB), ``out`` for the zoo's folders."""
+
+    work: Path
+    out: Path
+    seed: int = 0
+
+    @property
+    def data(self) -> Path:
+        """Rendered pieces."""
+        return self.work / "data"
+
+    def codes(self, split: str) -> torch.Tensor:
+        """Tokens of one split: int16 [n, 4, 125]."""
+        return torch.load(self.work / "tokens" / f"{split}.pt", weights_only=True)
+
+
+def data(kitchen: Kitchen, minutes: float) -> dict:
+    """Renders all pieces."""
+    dataset.prepare(kitchen.data, kitchen.seed)
+    counts = {split: len(pieces) for split, pieces in dataset.split_pieces(kitchen.seed).items()}
+    return {"pieces": counts}
+
+
+def text(kitchen: Kitchen, minutes: float) -> dict:
+    """Tokenizer and text encoder."""
+    from magnet_eval.training.text import train_text
+
+    pieces = dataset.split_pieces(kitchen.seed)
+    return train_text(pieces["train"], pieces["valid"], kitchen.out / "text", seed=kitchen.seed)
+
+
+def tokens(kitchen: Kitchen, minutes: float) -> dict:
+    """Latents, codebooks and the tokens of every clip."""
+    from magnet_eval.training import codec
+
+    audio, _ = dataset.load(kitchen.data, "train")
+    latents = codec.fit_latents(audio)
+    sample = torch.cat([latents(chunk).flatten(0, 1) for chunk in codec.chunks(audio[:2400])])
+    books = codec.fit_codebooks(sample, torch.Generator().manual_seed(kitchen.seed))
+    folder = kitchen.work / "tokens"
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save({"mean": latents.mean, "basis": latents.basis, "books": books}, folder / "quantiser.pt")
+    for split in dataset.SPLITS:
+        torch.save(codec.tokenise(dataset.load(kitchen.data, split)[0], latents, books), folder / f"{split}.pt")
+    return unigram(kitchen)
+
+
+def unigram(kitchen: Kitchen) -> dict:
+    """Counts of every token in the training set: the control that each model must beat."""
+    from safetensors.torch import save_file
+
+    codes = kitchen.codes("train").long()
+    counts = torch.stack([torch.bincount(codes[:, k].flatten(), minlength=256) for k in range(codes.shape[1])])
+    (kitchen.out / "unigram").mkdir(parents=True, exist_ok=True)
+    save_file({"counts": counts}, kitchen.out / "unigram" / "counts.safetensors")
+    share = counts.double() / counts.sum(1, keepdim=True)
+    entropy = -(share * share.clamp_min(1e-12).log()).sum(1)
+    return {"unigram_cross_entropy": [round(value, 3) for value in entropy.tolist()]}
+
+
+def codec(kitchen: Kitchen, minutes: float) -> dict:
+    """Decoder (three quarters of the time) and encoder of the codec."""
+    from magnet_eval.training import codec as parts
+
+    audio, _ = dataset.load(kitchen.data, "train")
+    saved = torch.load(kitchen.work / "tokens" / "quantiser.pt", weights_only=True)
+    latents, books = parts.Latents(saved["mean"], saved["basis"]), saved["books"]
+    torch.manual_seed(kitchen.seed)
+    model = parts.empty_codec()
+    parts.set_codebooks(model, books)
+
+    def save() -> None:
+        parts.save_codec(model, kitchen.out / "codec")
+
+    codes = kitchen.codes("train")
+    steps = {
+        "decoder_steps": parts.train_decoder(model, audio, codes, books, 0.75 * minutes, save, kitchen.seed),
+        "encoder_steps": parts.train_encoder(model, audio, latents, 0.25 * minutes, save, kitchen.seed),
+    }
+    held_out, _ = dataset.load(kitchen.data, "valid")
+    return steps | parts.held_out_figures(model, held_out, kitchen.codes("valid"))
+
+
+def _language(family: str) -> Callable[[Kitchen, float], dict]:
+    names = {"masked": "magnet", "autoregressive": "musicgen", "hybrid": "hybrid"}
+
+    def step(kitchen: Kitchen, minutes: float) -> dict:
+        from magnet_eval.training.language import Corpus, train_language
+
+        def corpus(split: str) -> Corpus:
+            pieces = dataset.split_pieces(kitchen.seed)[split]
+            rng = np.random.default_rng(kitchen.seed)
+            return Corpus(kitchen.codes(split), pieces, kitchen.out / "text", rng)
+
+        states = kitchen.work / "states"
+        out = kitchen.out / names[family]
+        return train_language(family, corpus("train"), corpus("valid"), out, states, minutes, seed=kitchen.seed)
+
+    return step
+
+
+def clap(kitchen: Kitchen, minutes: float) -> dict:
+    """The text-audio judge, on audio and captions alone (it never sees the codec or the text encoder)."""
+    from transformers import AutoTokenizer
+
+    from magnet_eval.training.captions import paraphrase, plain
+    from magnet_eval.training.clap import train as train_clap
+
+    rng = np.random.default_rng(kitchen.seed)
+    audio, pieces = dataset.load(kitchen.data, "train")
+    held_out, held_out_pieces = dataset.load(kitchen.data, "valid")
+    captions = [[plain(piece), *(paraphrase(piece, rng)[0] for _ in range(5))] for piece in pieces]
+    tokenizer = AutoTokenizer.from_pretrained(kitchen.out / "text")
+    held_out_captions = [[plain(piece)] for piece in held_out_pieces]
+    return train_clap(
+        audio, captions, tokenizer, kitchen.out / "clap", minutes, kitchen.seed, held_out=(held_out, held_out_captions)
+    )
+
+
+def reference(kitchen: Kitchen, minutes: float) -> dict:
+    """The test clips as FLAC with their plain captions: the embedded reference set."""
+    import soundfile
+
+    from magnet_eval.training.captions import plain
+
+    audio, pieces = dataset.load(kitchen.data, "test")
+    folder = kitchen.out / "reference"
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for index, (clip, piece) in enumerate(zip(audio, pieces, strict=True)):
+        name = f"held-out-{index:03d}"
+        soundfile.write(folder / f"{name}.flac", clip, 16_000, subtype="PCM_16")
+        rows.append({"id": name, "text": plain(piece), "file": f"{name}.flac", "tags": piece.tags()})
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (folder / "captions.jsonl").write_text(lines, encoding="utf-8")
+    size = sum(path.stat().st_size for path in folder.glob("*.flac"))
+    return {"clips": len(rows), "megabytes": round(size / 1e6, 1)}
+
+
+STEPS: dict[str, Callable[[Kitchen, float], dict]] = {
+    "data": data,
+    "text": text,
+    "tokens": tokens,
+    "codec": codec,
+    "magnet": _language("masked"),
+    "musicgen": _language("autoregressive"),
+    "hybrid": _language("hybrid"),
+    "clap": clap,
+    "reference": reference,
+}
+
+
+def train(what: str, work: Path, out: Path, minutes: float = 40.0, seed: int = 0, threads: int = 0) -> list[Path]:
+    """Runs one step of the recipe, or ``all`` in order; returns the cards written.
+
+    minutes: time budget of each step that has one. threads: of torch; 0 leaves its choice.
+    Raises UserError if a step's input is missing.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    names = list(STEPS) if what == "all" else [check("training step", what, [*STEPS, "all"])]
+    kitchen = Kitchen(work, out, seed)
+    cards = []
+    for name in names:
+        card = work / "figures" / f"{name}.json"
+        if card.is_file() and what == "all":
+            log.info("%s: done already (%s)", name, card)
+            continue
+        start = time.perf_counter()
+        try:
+            figures = STEPS[name](kitchen, minutes)
+        except FileNotFoundError as error:
+            raise UserError(f"training step {name} needs {error.filename}; type: magnet-eval train what=all") from error
+        figures["wall_seconds"] = round(time.perf_counter() - start)
+        card.parent.mkdir(parents=True, exist_ok=True)
+        card.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        log.info("%s: %s", name, json.dumps(figures))
+        cards.append(card)
+    return cards
