@@ -57,6 +57,7 @@ class Latents(nn.Module):
     """Audio to latents: standardised, PCA-reduced log-mel frames."""
 
     def __init__(self, mean: torch.Tensor, basis: torch.Tensor) -> None:
+        """mean [320] and basis [320, 64] of the features."""
         super().__init__()
         self.mean, self.basis = nn.Buffer(mean), nn.Buffer(basis)
 
@@ -77,6 +78,7 @@ def fit_latents(audio: np.ndarray, clips: int = 1500) -> Latents:
 
 
 def chunks(audio: np.ndarray, size: int = 250) -> Iterator[torch.Tensor]:
+    """Clips [n, samples] int16 in parts of ``size``, float32."""
     for start in range(0, len(audio), size):
         yield torch.from_numpy(to_float(audio[start : start + size]))
 

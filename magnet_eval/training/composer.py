@@ -26,6 +26,7 @@ SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10)}
 DYNAMICS = {"soft": 56, "loud": 108}
 PROGRESSIONS = ((0, 3), (0, 4))  # scale degrees of the chords of odd and even bars
 MELODIES = ((0, None, 2, None, 4, 2, 1, None), (4, None, None, 2, 4, None, 2, 0), (0, 2, 4, 2, 0, 2, 4, 5))
+TRIAD = (0, 2, 4)
 KICK, SNARE, HAT = 36, 38, 42
 
 
@@ -119,36 +120,34 @@ def programs(piece: Piece) -> tuple[int, int, int]:
     return LEADS[piece.lead], STYLES[piece.style].chord_program, 38 if piece.style == "techno" else 33
 
 
+def _events(piece: Piece, index: int) -> Iterator[tuple[int, int, float, float]]:
+    """What starts at the ``index``-th eighth: channel, pitch, length in eighths, share of the velocity."""
+    style = STYLES[piece.style]
+    bar, position = divmod(index, style.bar)
+    root = PROGRESSIONS[piece.progression][bar % 2]
+    degree = MELODIES[piece.melody][position]
+    if degree is not None and not (style.sparse_lead and position % 4):
+        yield 0, _pitch(piece, root + degree, 6), 4 if style.sparse_lead else 1, 1.0
+    if style.chords[position] == "x":
+        if style.arpeggio:
+            yield 1, _pitch(piece, root + TRIAD[position % 3], 5), 1, 0.75
+        else:
+            for tone in TRIAD:
+                yield 1, _pitch(piece, root + tone, 5), 8 if style.sparse_lead else 1, 0.7
+    if style.bass[position] == "x":
+        yield 2, _pitch(piece, root, 3), style.bar if style.sparse_lead else 1, 0.9
+    for pitch, pattern in style.drums:
+        if pattern[position] == "x":
+            yield DRUM_CHANNEL, pitch, 0.5, 1.0
+
+
 def notes(piece: Piece, length_ms: int = CLIP_MS) -> list[Note]:
     """The notes of a piece, cut at ``length_ms``, every onset a multiple of 40 ms."""
-    style, velocity = STYLES[piece.style], DYNAMICS[piece.dynamics]
-    step = TEMPI[piece.bpm] * FRAME_MS
-    melody = MELODIES[piece.melody]
-    out: list[Note] = []
-
-    def add(channel: int, pitch: int, index: int, steps: float, scale: float = 1.0) -> None:
-        start = index * step
-        if start < length_ms:
-            end = min(start + round(steps * step), length_ms)
-            out.append(Note(channel, pitch, round(velocity * scale), start, end))
-
-    for index in range(-(-length_ms // step)):
-        bar, position = divmod(index, style.bar)
-        root = PROGRESSIONS[piece.progression][bar % 2]
-        degree = melody[position]
-        if degree is not None and not (style.sparse_lead and position % 4):
-            add(0, _pitch(piece, root + degree, 6), index, 4 if style.sparse_lead else 1)
-        if style.chords[position] == "x":
-            tones = (0, 2, 4)
-            if style.arpeggio:
-                add(1, _pitch(piece, root + tones[position % 3], 5), index, 1, 0.75)
-            else:
-                reach = 8 if style.sparse_lead else 1
-                for tone in tones:
-                    add(1, _pitch(piece, root + tone, 5), index, reach, 0.7)
-        if style.bass[position] == "x":
-            add(2, _pitch(piece, root, 3), index, style.bar if style.sparse_lead else 1, 0.9)
-        for pitch, pattern in style.drums:
-            if pattern[position] == "x":
-                add(DRUM_CHANNEL, pitch, index, 0.5)
-    return out
+    velocity, step = DYNAMICS[piece.dynamics], TEMPI[piece.bpm] * FRAME_MS
+    return [
+        Note(
+            channel, pitch, round(velocity * share), index * step, min(index * step + round(eighths * step), length_ms)
+        )
+        for index in range(-(-length_ms // step))
+        for channel, pitch, eighths, share in _events(piece, index)
+    ]

@@ -55,6 +55,7 @@ class AttributeReader(nn.Module):
     """Encoder and one linear head per attribute over the mean token."""
 
     def __init__(self, encoder: T5EncoderModel) -> None:
+        """Adds the heads to an encoder."""
         super().__init__()
         self.encoder = encoder
         width = encoder.config.d_model
