@@ -154,7 +154,7 @@ def quality_latency(data: Data, metric: str, name: str = "tradeoff") -> Figure |
             axes.xaxis.set_minor_formatter(lambda value, _: "")
         else:
             axes.set_xlim(0, max(times) * 1.55)
-        axes.xaxis.set_major_formatter(lambda value, _: seconds_text(value))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g} s" if value >= 1 else f"{1000 * value:g} ms")
         if is_wide([row.value for row, _ in points]):
             axes.set_yscale("log")
         name_points(figure, axes, [(latency.high or latency.value, row.value, row.system) for row, latency in points])

@@ -138,8 +138,10 @@ def timed(data: Data, batch: int | None) -> Table:
     if not rows:
         return Table([])
     shown = table(data, pivot(rows, labels, column))
-    columns = [replace(column, has_intervals=column.has_intervals and i == 0) for i, column in enumerate(shown.columns)]
-    return Table(columns, shown.rows)  # the other columns come from the same calls: their intervals say nothing new
+    # The other columns come from the same calls as the first: their n, intervals and marks say nothing new.
+    columns = [shown.columns[0], *(replace(column, n="", has_intervals=False) for column in shown.columns[1:])]
+    cells = [(label, [row[0], *(replace(cell, mark="") for cell in row[1:])]) for label, row in shown.rows]
+    return Table(columns, cells)
 
 
 def comparisons(data: Data) -> Table:

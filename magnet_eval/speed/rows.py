@@ -75,7 +75,7 @@ class Rows:
         for metric, name, unit, better, amount in (
             (speed.THROUGHPUT, "Throughput", "clips/s", "higher", calls.batch),
             (speed.AUDIO_THROUGHPUT, "Audio throughput", "s/s", "higher", calls.batch * calls.clip_seconds),
-            (speed.SPEEDUP, "Speed-up over real time", "×", "higher", calls.clip_seconds),
+            (speed.SPEEDUP, "Speed-up", "×", "higher", calls.clip_seconds),
         ):  # amount / seconds turns the interval round
             low, high = (amount / bound if bound else None for bound in (latency.high, latency.low))
             value = amount / latency.value
