@@ -57,7 +57,7 @@ class Latents(nn.Module):
     """Audio to latents: standardised, PCA-reduced log-mel frames."""
 
     def __init__(self, mean: torch.Tensor, basis: torch.Tensor) -> None:
-        """mean [320] and basis [320, 64] of the features."""
+        """Mean [320] and basis [320, 64] of the features."""
         super().__init__()
         self.mean, self.basis = nn.Buffer(mean), nn.Buffer(basis)
 

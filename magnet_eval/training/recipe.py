@@ -16,6 +16,7 @@ import torch
 
 from magnet_eval.lookup import UserError, check
 from magnet_eval.training import dataset
+from magnet_eval.training.cards import CARDS, write_card
 
 log = logging.getLogger(__name__)
 
@@ -199,5 +200,7 @@ def train(what: str, work: Path, out: Path, minutes: float = 40.0, seed: int = 0
         card.parent.mkdir(parents=True, exist_ok=True)
         card.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
         log.info("%s: %s", name, json.dumps(figures))
+        if name in CARDS:
+            write_card(name, out, figures)
         cards.append(card)
     return cards

@@ -85,7 +85,7 @@ def tokenize(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> dict[s
     return {"input_ids": tokens["input_ids"], "attention_mask": tokens["attention_mask"]}
 
 
-def train_text(train: Sequence[Piece], valid: Sequence[Piece], out: Path, steps: int = 1500, seed: int = 0) -> dict:
+def train_text(train: Sequence[Piece], valid: Sequence[Piece], out: Path, steps: int = 2500, seed: int = 0) -> dict:
     """Trains tokenizer and encoder, saves both to ``out`` and returns the card's figures."""
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)

@@ -1,0 +1,71 @@
+"""The cards of the embedded models: what each is, how it was made, how well it does on held-out data."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+DATA = """\
+- **Data**: pieces written by `magnet_eval/training/composer.py` and rendered by fluidsynth with the FluidR3 GM sound
+  font (MIT, Frank Wen); 12,192 training clips of 5 s. Held-out clips share no combination of style, lead instrument,
+  tempo and mode with them."""
+LICENCE = "- **Licence**: MIT, as the code."
+
+# step of the recipe -> its folder, title and what it is
+CARDS: dict[str, tuple[str, str, str]] = {
+    "text": (
+        "text", "Text encoder",
+        "A T5-format encoder (2 layers, width 128) and a byte-level BPE tokenizer, trained to read the composer's\n"
+        "attributes from paraphrased captions. The language models use it frozen.",
+    ),
+    "tokens": (
+        "unigram", "Unigram counts",
+        "How often each token of each codebook occurs in the training set: the control that every model must beat.",
+    ),
+    "codec": (
+        "codec", "Codec",
+        "EnCodec format: 16 kHz mono, 25 frames per second, 4 codebooks of 256 codes (0.8 kbps). The latent space is\n"
+        "PCA of log-mel frames and residual k-means; decoder and encoder are SEANet networks fitted to it.",
+    ),
+    "magnet": ("magnet", "magnet-tiny", "MAGNeT: a masked language model over the tiny codec's tokens."),
+    "musicgen": ("musicgen", "musicgen-tiny", "MusicGen-style autoregressive language model with the delay pattern."),
+    "hybrid": (
+        "hybrid", "hybrid-magnet-tiny",
+        "Hybrid MAGNeT: one model trained on both objectives, autoregressive for the first seconds, then masked.",
+    ),
+    "reference": (
+        "reference", "Reference set",
+        "Held-out clips (FLAC, 16 kHz mono, 5 s) with captions that name every attribute: the embedded prompts and\n"
+        "reference audio. No model has seen their combinations of attributes.",
+    ),
+}  # fmt: skip
+
+
+def _figures(value: Any, indent: int = 0) -> str:
+    """Nested figures as a Markdown list."""
+    if isinstance(value, Mapping):
+        pad = "  " * indent
+        rows = []
+        for name, item in value.items():
+            nested = isinstance(item, Mapping)
+            rows.append(
+                f"{pad}- {str(name).replace('_', ' ')}:{chr(10) if nested else ' '}{_figures(item, indent + 1)}"
+            )
+        return "\n".join(rows)
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def write_card(step: str, out: Path, figures: Mapping[str, Any]) -> None:
+    """Writes ``out/<folder>/README.md`` for one step of the recipe."""
+    folder, title, what = CARDS[step]
+    weights = sorted((out / folder).glob("*.safetensors"))
+    hashes = [f"- **sha256** of {path.name}: `{hashlib.sha256(path.read_bytes()).hexdigest()}`" for path in weights]
+    lines = [
+        f"# {title}", "", what, "",
+        f"- **Made by** `magnet-eval train what={step}`.",
+        DATA, LICENCE, *hashes, "", "Figures (cross-entropies in nats per token, by codebook, on held-out clips):", "",
+        _figures(figures),
+    ]  # fmt: skip
+    (out / folder / "README.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
