@@ -103,7 +103,7 @@ class _Network:
 class AutoregressiveGenerator(TextToAudio):
     """A MusicGen-style model of the zoo."""
 
-    block = 8
+    block = {"cpu": 8, "cuda": 8}
 
     def __init__(self, model: config.Model, device: str, dtype: str, exact: bool) -> None:
         """Raises UserError on missing or damaged weights."""

@@ -56,7 +56,7 @@ def decode(
 class HybridGenerator(TextToAudio):
     """A hybrid of the zoo; ``prompter`` in its YAML makes it a two-model hybrid."""
 
-    block = 4
+    block = {"cpu": 4, "cuda": 8}
 
     def __init__(self, model: config.Model, device: str, dtype: str, exact: bool) -> None:
         """Raises UserError on missing or damaged weights."""

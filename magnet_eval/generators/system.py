@@ -2,8 +2,8 @@
 
 Why blocks: the last bits of a matrix product depend on how many rows it has (measured on CPUs and GPUs alike), and a
 sampled token sooner or later depends on the last bits. With ``exact`` the network therefore always runs on blocks of
-the same size, the last one filled up with copies, and a clip's audio depends on its own seed only. Without it, a call
-is one batch: what a speed measurement wants.
+the same size, the last one filled up with copies, and a clip's audio depends on its own seed only (on one machine with
+one number of threads). Without it, a call is one batch: what a speed measurement wants.
 """
 
 import math
@@ -58,7 +58,7 @@ def blocks(lengths: Sequence[int], size: int) -> Iterator[tuple[list[int], int]]
 class TextToAudio:
     """What the token families share; each gives its own ``decode`` and block size."""
 
-    block = 8  # clips per network call
+    block: dict[str, int]  # clips per network call, by kind of device
 
     def __init__(self, model: config.Model, device: str, dtype: str, exact: bool) -> None:
         """Loads text encoder and codec. Raises UserError on missing or damaged weights."""
@@ -105,8 +105,7 @@ class TextToAudio:
         made = [None] * len(prompts)
         parts = []
         for block, padded in self.blocks(mask):
-            # Cut or pad to the block's own text length.
-            room = padded - mask.shape[1]
+            room = padded - mask.shape[1]  # negative where the block's texts are shorter than the longest of all
             texts = Texts(F.pad(hidden[block], (0, 0, 0, room)), F.pad(mask[block], (0, room)), self.isolated)
             tokens = self.decode(texts, frames, [seeds[i] for i in block])
             parts.append(tokens)
@@ -134,5 +133,5 @@ class TextToAudio:
     def blocks(self, mask: Tensor) -> Iterator[tuple[list[int], int]]:
         """See ``blocks``; everything at once where bits may depend on the batch."""
         if self.exact:
-            return blocks(mask.sum(1).tolist(), self.block)
+            return blocks(mask.sum(1).tolist(), self.block[self.device.type])
         return iter([(list(range(len(mask))), mask.shape[1])])

@@ -1,0 +1,22 @@
+"""The model YAMLs that ship with the package."""
+
+import pytest
+
+from magnet_eval import config
+from magnet_eval.generators import GENERATORS
+
+NAMES = [
+    "codec-tiny", "files", "hybrid-magnet-tiny", "magnet-tiny", "musicgen-tiny", "rescored-magnet-tiny",
+    "two-model-hybrid-tiny", "unigram-tiny",
+]  # fmt: skip
+
+
+def test_every_family_has_a_model():
+    assert set(NAMES) <= set(config.list_models())
+    assert {config.load_model(name).family for name in NAMES} == set(GENERATORS)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "files"])
+def test_tiny_models_say_so_and_what_they_may_be_used_for(name):
+    model = config.load_model(name)
+    assert model.tiny and model.licence and model.description
