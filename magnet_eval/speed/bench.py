@@ -1,5 +1,6 @@
 """The verb ``bench``: load the systems, time them in turn, write timings and score rows into the run folder."""
 
+import contextlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -39,10 +40,13 @@ def load(
 ) -> tuple[list[Subject], list[dict[str, str]]]:
     """The systems that can be loaded, each with its load time; and those that cannot, with the reason."""
     subjects, failures = [], []
+    how = {"device": generation.device, "dtype": generation.dtype, "exact": False}  # not exact: one call, one batch
+    with contextlib.suppress(UserError):
+        zoo.build(next(iter(models.values())), **how)  # imports the libraries, whose seconds are no model's
     for label, model in models.items():
         start = clock()
         try:
-            generator = zoo.build(model, generation.device, generation.dtype, exact=False)  # one call, one batch
+            generator = zoo.build(model, **how)
         except UserError as error:
             failures.append({"system": label, "prompt_id": "", "reason": str(error)})
             log.warning("%s is not timed: %s", label, error)

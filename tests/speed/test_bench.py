@@ -181,6 +181,20 @@ def test_a_rerun_times_only_what_is_new(run):
     assert run.scores().count(run.scores()[0]) == 1  # replaced, not added
 
 
+def test_the_first_system_does_not_pay_for_the_imports(run):
+    clock = Clock()
+
+    class Slow(Zoo):
+        def build(self, model, device, dtype, *, exact):
+            clock.now += 3.0 if self.n_built else 60.0
+            return super().build(model, device, dtype, exact=exact)
+
+    systems = [(name, Model(family="masked", name=name)) for name in "ab"]
+    zoo = Slow({name: FakeGenerator(clock, 1.0) for name in "ab"})
+    rows = bench(systems, Scenario(Speed(), PROMPTS, Generation()), run, protocol=("quick", 1), zoo=zoo, clock=clock)
+    assert [row.value for row in rows if row.metric == speed.LOAD_TIME] == [3.0, 3.0]
+
+
 def test_nothing_that_could_be_timed_is_an_error(run):
     clock = Clock()
     with pytest.raises(UserError, match="no system could be timed; the first reason: batch 1: out of memory"):
