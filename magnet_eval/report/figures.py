@@ -78,6 +78,11 @@ def counts(rows: Sequence[Score]) -> str:
     return f"n = {n[0]}" if len(n) == 1 else f"n = {n[0]} to {n[-1]}"
 
 
+def bars(rows: Sequence[Score]) -> str:
+    """What the bars of a figure are, if it has any."""
+    return " · bars: 95 % interval" if any(row.low is not None for row in rows) else ""
+
+
 def direction(better: str) -> str:
     """Which way is better, in words."""
     return f"{ARROWS[better]} {better} is better" if better else ""
@@ -131,7 +136,7 @@ def quality(data: Data, metric: str) -> Figure:
         axes.grid(axis="x")
         axes.set_xlabel(f"{shown_label(rows[0])}{f' ({rows[0].unit})' if rows[0].unit else ''}")
         svg = to_svg(figure, f"quality-{metric}")
-    caption = f"{direction(rows[0].better)} · {counts(rows)} clips · bars: 95 % interval"
+    caption = f"{direction(rows[0].better)} · {counts(rows)} clips{bars(rows)}"
     caption += " · dashed: two sets of real clips of this size against each other" if floors else ""
     return Figure(svg, shown_label(rows[0]), caption, round(WIDTH * 96))
 
@@ -219,7 +224,7 @@ def stages(data: Data, batch: int) -> Figure | None:
         axes.grid(axis="x")
         svg = to_svg(figure, f"stages-{batch}")
     rows = list(by_system.values())
-    caption = f"{direction('lower')} · median of {counts(rows)} calls · line: whole call, bar: 95 % interval"
+    caption = f"{direction('lower')} · median of {counts(rows)} calls · line: whole call{bars(rows)}"
     return Figure(svg, f"Latency by stage, batch {batch}", caption, round(WIDTH * 96))
 
 
@@ -231,7 +236,8 @@ def throughput(data: Data) -> Figure | None:
     with mpl.rc_context(STYLE):
         figure, axes = canvas(3.0)
         axes.set_xscale("log", base=2)
-        axes.set_yscale("log" if is_wide([row.value for row in rows], 5) else "linear")
+        is_log = is_wide([row.value for row in rows], 5)
+        axes.set_yscale("log" if is_log else "linear")
         ends = []
         for label, system in data.systems.items():
             own = sorted((row for row in rows if row.system == label), key=lambda row: row.params["batch"])
@@ -243,6 +249,7 @@ def throughput(data: Data) -> Figure | None:
                 ends.append((sizes[-1], values[-1], label))
         low, high = data.batches[0], data.batches[-1]
         axes.set_xlim(low * 0.8, high * (high / low) ** 0.75)
+        axes.set_ylim(bottom=None if is_log else 0)
         axes.set(
             xticks=data.batches, xticklabels=data.batches, xlabel="batch size", ylabel=f"throughput ({rows[0].unit})"
         )
@@ -252,5 +259,5 @@ def throughput(data: Data) -> Figure | None:
         axes.grid()
         name_points(figure, axes, ends)
         svg = to_svg(figure, "throughput")
-    caption = f"{direction('higher')} · median of {counts(rows)} calls · bars: 95 % interval"
+    caption = f"{direction('higher')} · median of {counts(rows)} calls{bars(rows)}"
     return Figure(svg, "Throughput by batch size", caption, round(WIDTH * 96))

@@ -126,7 +126,7 @@ def test_an_empty_run_still_makes_a_page(tmp_path):
     out = report.build(tmp_path / "empty-v1", tmp_path / "empty-v1")
     assert out == tmp_path / "empty-v1.html"
     page = Page(out)
-    assert "No scores yet." in " ".join(page.text)
+    assert "Nothing to compare yet" in " ".join(page.text)
 
 
 def test_ids_are_unique_and_references_resolve(page):
