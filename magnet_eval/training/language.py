@@ -213,6 +213,10 @@ class Progress:
     step: int = 0
     seconds: float = 0.0
 
+    def done(self, minutes: float, max_steps: int | None) -> float:
+        """Share of the time, or of the steps if that is more."""
+        return max(self.seconds / (60 * minutes), self.step / max_steps if max_steps else 0.0)
+
 
 def learning_rate(done: float, step: int, peak: float) -> float:
     """Warm-up over 200 steps, flat, then linear to zero over the last 40 % of the time budget."""
@@ -221,9 +225,12 @@ def learning_rate(done: float, step: int, peak: float) -> float:
 
 def train_language(
     family: str, train: Corpus, valid: Corpus, out: Path, state_folder: Path, minutes: float, *,
-    batch: int = 64, lr: float = 2e-3, seed: int = 0, save_every: float = 120.0,
+    batch: int = 64, lr: float = 2e-3, seed: int = 0, save_every: float = 120.0, max_steps: int | None = None,
 ) -> dict:  # fmt: skip
-    """Trains one family for ``minutes`` of its own time, resuming where it stopped; writes ``out`` and its figures."""
+    """Trains one family for ``minutes`` of its own time, resuming where it stopped; writes ``out`` and returns figures.
+
+    max_steps ends it earlier; then the seed alone fixes the weights.
+    """
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     lm = LanguageModel(tiny_config(family))
@@ -239,7 +246,7 @@ def train_language(
         log.info("%s: goes on at step %d", family, at.step)
     last = saved_at = time.perf_counter()
     running: list[float] = []
-    while (done := at.seconds / (60 * minutes)) < 1:
+    while (done := at.done(minutes, max_steps)) < 1:
         for opt in opts:
             for group in opt.param_groups:
                 group["lr"] = learning_rate(done, at.step, lr)
