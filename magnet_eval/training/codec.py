@@ -31,7 +31,8 @@ FLOOR = 1e-3  # of the mel amplitude: about -60 dB under a full-scale sine
 
 def mel_filters(n_fft: int, n_mels: int, low: float = 30.0, high: float = 8000.0) -> torch.Tensor:
     """Triangular HTK mel filters, peak 1: [n_fft // 2 + 1, n_mels]."""
-    edges = np.linspace(*(2595 * np.log10(1 + np.array([low, high]) / 700)), n_mels + 2)
+    bottom, top = 2595 * np.log10(1 + np.array([low, high]) / 700)
+    edges = np.linspace(bottom, top, n_mels + 2)
     hertz = 700 * (10 ** (edges / 2595) - 1)
     bins = np.fft.rfftfreq(n_fft, 1 / SAMPLE_RATE)[:, None]
     rise = (bins - hertz[:-2]) / (hertz[1:-1] - hertz[:-2])
@@ -151,8 +152,11 @@ def set_codebooks(codec: EncodecModel, books: torch.Tensor) -> None:
         layer.codebook.inited.data.fill_(True)
 
 
-def spectral_loss(made: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-    """Multi-resolution spectral distance of audio [B, samples]: log-mel L1 plus spectral convergence, mean of 4."""
+def spectral_loss(made: torch.Tensor, real: torch.Tensor, floor: float = FLOOR) -> torch.Tensor:
+    """Multi-resolution spectral distance of audio [B, samples]: log-mel L1 plus spectral convergence, mean of 4.
+
+    Mel amplitudes below ``floor`` count as equal.
+    """
     total = torch.zeros(())
     for n_fft in (256, 512, 1024, 2048):
         window = torch.hann_window(n_fft)
@@ -161,7 +165,7 @@ def spectral_loss(made: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
             for x in (made, real)
         )
         filters = mel_filters(n_fft, min(80, n_fft // 8))
-        logs = [torch.log((x.transpose(1, 2) @ filters).clamp_min(FLOOR)) for x in (a, b)]
+        logs = [torch.log((x.transpose(1, 2) @ filters).clamp_min(floor)) for x in (a, b)]
         total = total + (logs[0] - logs[1]).abs().mean() + 0.5 * (a - b).norm() / b.norm().clamp_min(1e-3)
     return total / 4
 
@@ -196,7 +200,8 @@ def _fit(
 
 def train_decoder(
     codec: EncodecModel, audio: np.ndarray, codes: torch.Tensor, books: torch.Tensor, minutes: float,
-    save: Callable[[], None], seed: int = 0, batch: int = 16, frames: int = 40,
+    save: Callable[[], None], seed: int = 0, *, lr: float = 2e-3, floor: float = FLOOR,
+    batch: int = 16, frames: int = 40,
 ) -> int:  # fmt: skip
     """Fits the decoder on random excerpts of 1.6 s; returns the number of steps."""
     rng = np.random.default_rng(seed)
@@ -208,9 +213,9 @@ def train_decoder(
         latents = lookup(picked, books).transpose(1, 2)
         with torch.autocast("cpu", torch.bfloat16):
             made = codec.decoder(latents)
-        return spectral_loss(made[:, 0].float(), torch.from_numpy(to_float(real)))
+        return spectral_loss(made[:, 0].float(), torch.from_numpy(to_float(real)), floor)
 
-    return _fit(codec.decoder, loss_of, minutes, 2e-3, "decoder", save)
+    return _fit(codec.decoder, loss_of, minutes, lr, "decoder", save)
 
 
 def train_encoder(

@@ -56,7 +56,7 @@ class Corpus:
         self.tokenizer = AutoTokenizer.from_pretrained(self.text_folder)
         self.encoder = T5EncoderModel.from_pretrained(self.text_folder).float().eval()
 
-    def captions(self, rows: Sequence[int]) -> list[str]:
+    def captions(self, rows: Sequence[int] | np.ndarray) -> list[str]:
         """A random paraphrase of each row, or now and then the plain caption."""
         pieces = (self.pieces[row] for row in rows)
         return [plain(p) if self.rng.random() < 0.3 else paraphrase(p, self.rng)[0] for p in pieces]

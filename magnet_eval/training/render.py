@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -25,7 +26,7 @@ SLOT_MS = CLIP_MS + GAP_MS
 def _midi(pieces: Sequence[Piece], path: Path) -> None:
     import mido
 
-    events: list[tuple[int, int, object]] = []  # time, order at equal time, message
+    events: list[tuple[int, int, Any]] = []  # time, order at equal time, message
     for i, piece in enumerate(pieces):
         base = i * SLOT_MS
         for channel, program in enumerate(programs(piece)):
@@ -40,8 +41,8 @@ def _midi(pieces: Sequence[Piece], path: Path) -> None:
     midi = mido.MidiFile(ticks_per_beat=500)
     track = mido.MidiTrack([mido.MetaMessage("set_tempo", tempo=500_000)])  # 500 ticks in 500 ms: a tick is 1 ms
     now = 0
-    for time, _, message in events:
-        track.append(message.copy(time=time - now))
+    for time, _, event in events:
+        track.append(event.copy(time=time - now))
         now = time
     track.append(mido.Message("note_off", channel=0, note=0, time=GAP_MS))
     midi.tracks.append(track)

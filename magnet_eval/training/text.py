@@ -6,8 +6,9 @@ free text that mentions them works too. The language models then use it frozen, 
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,14 @@ from magnet_eval.training.composer import DYNAMICS, KEYS, LEADS, SCALES, STYLES,
 log = logging.getLogger(__name__)
 VOCABULARY = 768
 MAX_TOKENS = 48
-ATTRIBUTES = {"style": STYLES, "lead": LEADS, "bpm": TEMPI, "mode": SCALES, "key": KEYS, "dynamics": DYNAMICS}
+ATTRIBUTES: dict[str, Collection[Any]] = {
+    "style": STYLES,
+    "lead": LEADS,
+    "bpm": TEMPI,
+    "mode": SCALES,
+    "key": KEYS,
+    "dynamics": DYNAMICS,
+}
 
 
 def fit_tokenizer(captions: Sequence[str]) -> PreTrainedTokenizerFast:
