@@ -97,13 +97,13 @@ def test_missing_weights_are_named(bench_top, capsys):
     assert not (bench_top / "clips").exists()
 
 
-@pytest.mark.parametrize(("part", "file"), [("checkpoint", "counts.safetensors"), ("codec", "")])
+@pytest.mark.parametrize(("part", "file"), [("checkpoint", "counts.safetensors"), ("codec", "model.safetensors")])
 def test_corrupt_weights_are_named(bench_top, capsys, part, file):
     source = config.load_model("unigram-tiny")
     shutil.copytree(source.find(getattr(source, part)), bench_top / "torn")
     (bench_top / "torn" / file).write_bytes(b"not a tensor in sight")
     words = ["generate", "model=unigram-tiny", "prompts=[a bell]", f"model.{part}={(bench_top / 'torn').as_posix()}"]
-    assert file in mistake(capsys, *words)
+    assert str(bench_top / "torn") in mistake(capsys, *words)
 
 
 def test_a_results_folder_that_cannot_be_written_is_named(bench_top, capsys):
