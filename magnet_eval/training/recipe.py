@@ -84,7 +84,7 @@ def unigram(kitchen: Kitchen) -> dict:
 
 
 def codec(kitchen: Kitchen, minutes: float) -> dict:
-    """Decoder (three quarters of the time) and encoder of the codec."""
+    """Decoder (three quarters of the time, the last third of it with quiet sounds counted too) and encoder."""
     from magnet_eval.training import codec as parts
 
     audio, _ = dataset.load(kitchen.data, "train")
@@ -98,8 +98,12 @@ def codec(kitchen: Kitchen, minutes: float) -> dict:
         parts.save_codec(model, kitchen.out / "codec")
 
     codes = kitchen.codes("train")
+    arguments = (model, audio, codes, books)
     steps = {
-        "decoder_steps": parts.train_decoder(model, audio, codes, books, 0.75 * minutes, save, kitchen.seed),
+        "decoder_steps": parts.train_decoder(*arguments, 0.5 * minutes, save, kitchen.seed),
+        "decoder_fine_steps": parts.train_decoder(
+            *arguments, 0.25 * minutes, save, kitchen.seed + 1, lr=1e-3, floor=parts.FLOOR / 10
+        ),
         "encoder_steps": parts.train_encoder(model, audio, latents, 0.25 * minutes, save, kitchen.seed),
     }
     held_out, _ = dataset.load(kitchen.data, "valid")
