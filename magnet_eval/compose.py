@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from magnet_eval import config, zoo
-from magnet_eval.decode import decode
 from magnet_eval.lookup import UserError, check, nearest
+from magnet_eval.typed import typed
 
 GROUPS: dict[str, Callable[[str], Any]] = {"model": config.load_model, "protocol": config.load_protocol}
 SWEEP = {  # Hydra's own settings: no litter beside the results, no log files, nothing on stdout
@@ -35,7 +35,7 @@ def compose(options: type[Any], arguments: Sequence[str]) -> Any:
         register(options)
         with hydra.initialize(version_base="1.3", config_path=None):
             composed = hydra.compose(options.__name__.lower(), list(arguments))
-        return decode(options, OmegaConf.to_container(composed, resolve=True))
+        return typed(options, OmegaConf.to_container(composed, resolve=True))
 
 
 def hydra_main(options: type[Any], arguments: Sequence[str], act: Callable[[Any], None]) -> None:
@@ -53,7 +53,7 @@ def hydra_main(options: type[Any], arguments: Sequence[str], act: Callable[[Any]
             point = Path("sweeps") / HydraConfig.get().job.override_dirname
             for name in {"results", "reports"} & set(values):
                 values[name] = str(Path(values[name]) / point)
-            act(decode(options, values))
+            act(typed(options, values))
 
         # As a function of "the main script" it has no folder, else Hydra takes the package's folders for config groups.
         job.__module__ = "__main__"

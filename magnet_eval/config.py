@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from magnet_eval import zoo
-from magnet_eval.decode import decode
 from magnet_eval.decoding import (
     DECODING,
     AutoregressiveDecoding,
@@ -20,6 +19,7 @@ from magnet_eval.decoding import (
     between,
 )
 from magnet_eval.lookup import UserError, check
+from magnet_eval.typed import typed
 
 MAX_TEXT = 2000  # characters of a prompt; far above any caption, far below what a text encoder would cut in silence
 
@@ -58,7 +58,7 @@ class Model:
             return
         kind = DECODING[check("family", self.family, DECODING)]
         if kind is not None:
-            self.decoding = decode(kind, self.decoding or {}, "decoding")
+            self.decoding = typed(kind, self.decoding or {}, "decoding")
         elif self.decoding:
             raise UserError(f"family {self.family} has no decoding settings, got {self.decoding!r}; take them out.")
         for name, owner in (("prompter", "hybrid"), ("rescorer", "masked"), ("folder", "files")):
@@ -248,7 +248,7 @@ def load_protocol(name: str) -> Protocol:
 
 def _load(kind: type[Any], folder: str, name: str) -> Any:
     try:
-        return decode(kind, {**zoo.read(folder, name), "name": name})
+        return typed(kind, {**zoo.read(folder, name), "name": name})
     except UserError as error:
         raise UserError(f"{folder}/{name}.yaml: {error}" if name in zoo.names(folder) else str(error)) from error
 
@@ -264,6 +264,6 @@ def resolve_system(system: System) -> Model:
             block = block[parent]
         block[last] = value
     try:
-        return decode(Model, settings)
+        return typed(Model, settings)
     except UserError as error:
         raise UserError(f"system {system.label!r}: {error}") from error

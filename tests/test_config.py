@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 
 from magnet_eval import compose, config, zoo
-from magnet_eval.decode import decode
 from magnet_eval.lookup import UserError
 from magnet_eval.options import GenerateOptions
+from magnet_eval.typed import typed
 
 MASKED = {"family": "masked", "checkpoint": "a", "text": "b", "codec": "c"}
 
@@ -113,12 +113,12 @@ def test_a_file_of_the_working_directory_wins_and_finds_its_own_weights(own_zoo)
 )
 def test_mistakes_are_named(kind, value, message):
     with pytest.raises(UserError, match=message) as caught:
-        decode(kind, value)
+        typed(kind, value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_family_of_ones_own_keeps_its_decoding_as_it_is():
-    model = decode(config.Model, {"family": "my_package.mine:Generator", "decoding": {"anything": 1}})
+    model = typed(config.Model, {"family": "my_package.mine:Generator", "decoding": {"anything": 1}})
     assert model.decoding == {"anything": 1}
 
 

@@ -13,7 +13,7 @@ T = TypeVar("T")
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 
-def decode(kind: type[T], value: Any, where: str = "") -> T:
+def typed(kind: type[T], value: Any, where: str = "") -> T:
     """``value`` as an instance of the dataclass ``kind``, nested ones included.
 
     ``where`` is the dotted path that error messages start with. Raises UserError on an unknown key (with the
