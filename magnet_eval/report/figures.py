@@ -19,8 +19,8 @@ from magnet_eval.report.data import INK, Data, shown_label
 from magnet_eval.report.numbers import seconds_text
 from magnet_eval.report.tables import ARROWS
 
-MUTED, LINE = "#777778", "#dddde0"  # placeholders, as INK is
-VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", LINE: "var(--line)"}
+MUTED, LINE, GROUND = "#777778", "#dddde0", "#fdfdfe"  # placeholders, as INK is
+VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", LINE: "var(--line)", GROUND: "var(--ground)"}
 WIDTH = 4.4  # inches
 FONT_SIZE = 9
 STYLE = {
@@ -80,7 +80,7 @@ def counts(rows: Sequence[Score]) -> str:
 
 def bars(rows: Sequence[Score]) -> str:
     """What the bars of a figure are, if it has any."""
-    return " · bars: 95 % interval" if any(row.low is not None for row in rows) else ""
+    return " · bars: 95\u00a0% interval" if any(row.low is not None for row in rows) else ""
 
 
 def direction(better: str) -> str:

@@ -101,11 +101,12 @@ def audio_note(n_beside: int) -> str:
 
 def evidence(data: Data) -> dict[str, Any]:
     """Sentences, tables and figures, by their names in the template."""
-    from magnet_eval.report import figures, summary, tables
+    from magnet_eval.report import distributions, figures, summary, tables
 
     metrics = list(dict.fromkeys(row.metric for row in data.quality if row.better))
     tradeoffs = [figure for name in metrics if (figure := figures.quality_latency(data, name)) is not None]
     quality_figures = [figures.quality(data, name) for name in metrics]
+    clip_figures = [figure for name in metrics if (figure := distributions.clip_scores(data, name)) is not None]
     hero = None
     if metrics:
         hero = figures.quality_latency(data, metrics[0], "hero") or quality_figures[0]
@@ -126,6 +127,7 @@ def evidence(data: Data) -> dict[str, Any]:
         **found,
         "hero": hero,
         "quality_figures": quality_figures if hero not in quality_figures else quality_figures[1:],
+        "clip_figures": clip_figures,
         "lead": summary.lead(data),
         "pairs": summary.pairs(data),
         "aside": [label for label, system in data.systems.items() if system.role],
