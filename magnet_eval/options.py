@@ -67,12 +67,14 @@ class TrainOptions:
 
     what: str = option("all", "one step of the recipe (codec, text, clap, magnet, musicgen, hybrid, ...), or all")
     minutes: float = option(60.0, "time for each model; running it again goes on")
+    steps: int = option(0, "ends the training of a language model or the judge earlier; 0: does not")
     work: str = option("training_runs", "folder for data, states and logs")
     out: str = option("training_runs/models", "folder for the models; models/tiny replaces the embedded ones")
     seed: int = option(0, "of everything random")
     threads: int = option(0, "CPU threads; 0: all")
 
     def __post_init__(self) -> None:
-        """Refuses times and threads that do not exist."""
+        """Refuses times, steps and threads that do not exist."""
+        between("steps", self.steps, 0)
         between("minutes", self.minutes, 0.01)
         between("threads", self.threads, 0)

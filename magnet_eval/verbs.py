@@ -74,7 +74,8 @@ def train(chosen: TrainOptions) -> str:
     from magnet_eval.training import train as train_models
 
     paths = Path(chosen.work), Path(chosen.out)
-    cards = train_models(chosen.what, *paths, minutes=chosen.minutes, seed=chosen.seed, threads=chosen.threads)
+    limits = {"minutes": chosen.minutes, "steps": chosen.steps, "threads": chosen.threads}
+    cards = train_models(chosen.what, *paths, seed=chosen.seed, **limits)
     return "\n".join(str(card) for card in cards) or f"nothing to do: everything is in {chosen.work}"
 
 

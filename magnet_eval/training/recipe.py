@@ -28,6 +28,7 @@ class Kitchen:
     work: Path
     out: Path
     seed: int = 0
+    max_steps: int | None = None  # of each language model and of the judge; None: as many as the minutes allow
 
     @property
     def data(self) -> Path:
@@ -123,7 +124,8 @@ def _language(family: str) -> Callable[[Kitchen, float], dict]:
 
         states = kitchen.work / "states"
         out = kitchen.out / names[family]
-        return train_language(family, corpus("train"), corpus("valid"), out, states, minutes, seed=kitchen.seed)
+        parts = corpus("train"), corpus("valid")
+        return train_language(family, *parts, out, states, minutes, seed=kitchen.seed, max_steps=kitchen.max_steps)
 
     return step
 
@@ -142,8 +144,9 @@ def clap(kitchen: Kitchen, minutes: float) -> dict:
     tokenizer = AutoTokenizer.from_pretrained(kitchen.out / "text")
     held_out_captions = [[plain(piece)] for piece in held_out_pieces]
     return train_clap(
-        audio, captions, tokenizer, kitchen.out / "clap", minutes, kitchen.seed, held_out=(held_out, held_out_captions)
-    )
+        audio, captions, tokenizer, kitchen.out / "clap", minutes, kitchen.seed,
+        held_out=(held_out, held_out_captions), max_steps=kitchen.max_steps,
+    )  # fmt: skip
 
 
 def reference(kitchen: Kitchen, minutes: float) -> dict:
@@ -179,16 +182,19 @@ STEPS: dict[str, Callable[[Kitchen, float], dict]] = {
 }
 
 
-def train(what: str, work: Path, out: Path, minutes: float = 40.0, seed: int = 0, threads: int = 0) -> list[Path]:
+def train(
+    what: str, work: Path, out: Path, minutes: float = 60.0, seed: int = 0, threads: int = 0, steps: int = 0
+) -> list[Path]:
     """Runs one step of the recipe, or ``all`` in order; returns the cards written.
 
-    minutes: time budget of each step that has one. threads: of torch; 0 leaves its choice.
+    minutes: time budget of each model. steps: ends a language model's or the judge's training earlier; 0: does not.
+    threads: of torch; 0 leaves its choice.
     Raises UserError if a step's input is missing.
     """
     if threads:
         torch.set_num_threads(threads)
     names = list(STEPS) if what == "all" else [check("training step", what, [*STEPS, "all"])]
-    kitchen = Kitchen(work, out, seed)
+    kitchen = Kitchen(work, out, seed, steps or None)
     cards = []
     for name in names:
         card = work / "figures" / f"{name}.json"
