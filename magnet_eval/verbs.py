@@ -74,8 +74,9 @@ def train(chosen: TrainOptions) -> str:
     from magnet_eval.training import train as train_models
 
     paths = Path(chosen.work), Path(chosen.out)
-    limits = {"minutes": chosen.minutes, "steps": chosen.steps, "threads": chosen.threads}
-    cards = train_models(chosen.what, *paths, seed=chosen.seed, **limits)
+    cards = train_models(
+        chosen.what, *paths, chosen.minutes, seed=chosen.seed, threads=chosen.threads, steps=chosen.steps
+    )
     return "\n".join(str(card) for card in cards) or f"nothing to do: everything is in {chosen.work}"
 
 
