@@ -1,37 +1,26 @@
 """Training of the token language models: MAGNeT (masked), MusicGen (autoregressive) and their hybrid.
 
-All three have the same network, data, tokens and optimiser; they differ only in the objective of a batch:
-
-- masked (Ziv et al., 2024): one codebook of each row is masked in spans at a cosine rate, the codebooks before it
-  are given, those after it are hidden; the loss is on the masked tokens;
-- autoregressive (Copet et al., 2023): delay pattern, causal attention, the loss is on every next token;
-- hybrid: one half of each batch is autoregressive, the other masked after a given prompt of random length.
+All three have the same network, data, tokens and optimiser; they differ only in the objective of a batch.
 """
 
 import json
 import logging
-import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from transformers import AutoTokenizer, T5EncoderModel
 
-from magnet_eval.generators.transformer import LanguageModel, LMConfig, causal_mask, local_mask
-from magnet_eval.training.captions import paraphrase, plain
-from magnet_eval.training.composer import Piece
-from magnet_eval.training.text import tokenize
+from magnet_eval.generators.transformer import LanguageModel, LMConfig
+from magnet_eval.training.captions import plain
+from magnet_eval.training.corpus import Batch, Corpus
+from magnet_eval.training.objectives import OBJECTIVES, Loss, autoregressive_loss, masked_loss
 
 log = logging.getLogger(__name__)
-STAGE_SHARES = (0.45, 0.25, 0.15, 0.15)  # rows of a masked batch by codebook: the first carries the music
-NO_TEXT_SHARE = 0.15  # rows without text, for guidance
 
 
 def tiny_config(family: str) -> LMConfig:
@@ -40,159 +29,6 @@ def tiny_config(family: str) -> LMConfig:
         dim=256, num_heads=4, num_layers=4, card=256, text_dim=128, causal=family == "autoregressive",
         span_len=3, subcodes_context=5, frame_rate=25.0, segment_seconds=5.0,
     )  # fmt: skip
-
-
-@dataclass
-class Corpus:
-    """Tokens and captions of one split, with the frozen text encoder."""
-
-    codes: Tensor  # int16 [n, 4, frames]
-    pieces: Sequence[Piece]
-    text_folder: Path
-    rng: np.random.Generator
-
-    def __post_init__(self) -> None:
-        """Loads the text encoder."""
-        self.tokenizer = AutoTokenizer.from_pretrained(self.text_folder)
-        self.encoder = T5EncoderModel.from_pretrained(self.text_folder).float().eval()
-
-    def captions(self, rows: Sequence[int] | np.ndarray) -> list[str]:
-        """A random paraphrase of each row, or now and then the plain caption."""
-        pieces = (self.pieces[row] for row in rows)
-        return [plain(p) if self.rng.random() < 0.3 else paraphrase(p, self.rng)[0] for p in pieces]
-
-    @torch.no_grad()
-    def hidden(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Text encoder states [B, S, 128] and mask [B, S] of texts."""
-        tokens = tokenize(self.tokenizer, texts)
-        with torch.autocast("cpu", torch.bfloat16):
-            states = self.encoder(**tokens).last_hidden_state
-        return states.float(), tokens["attention_mask"].bool()
-
-    def batch(self, size: int) -> "Batch":
-        """A random batch; its last rows are without text."""
-        rows = self.rng.integers(len(self.codes), size=size)
-        hidden, mask = self.hidden(self.captions(rows))
-        return Batch(self.codes[rows].long(), hidden, mask)
-
-
-@dataclass
-class Batch:
-    """Codes [B, 4, T], text states [B, S, 128] and text mask [B, S]."""
-
-    codes: Tensor
-    hidden: Tensor
-    mask: Tensor
-
-    def split(self, shares: Sequence[float]) -> Iterator["Batch"]:
-        """Consecutive parts of about these shares, none empty."""
-        ends = np.round(np.cumsum(shares) * len(self.codes)).astype(int)
-        for start, end in zip([0, *ends[:-1]], ends, strict=True):
-            yield Batch(self.codes[start:end], self.hidden[start:end], self.mask[start:end])
-
-    def conditions(self, lm: LanguageModel, drop: float) -> tuple[Tensor, Tensor]:
-        """Projected text of all rows but the last ``drop`` share, which go without."""
-        keep = max(1, round(len(self.codes) * (1 - drop)))
-        if drop == 1:
-            return lm.project(self.hidden * 0, self.mask & False), self.mask & False
-        return lm.project(self.hidden[:keep], self.mask[:keep]), self.mask[:keep]
-
-
-@dataclass
-class Loss:
-    """Cross-entropy sums and token counts by codebook."""
-
-    total: list[Tensor] = field(default_factory=lambda: [torch.zeros(()) for _ in range(4)])
-    count: list[int] = field(default_factory=lambda: [0] * 4)
-
-    def add(self, codebook: int, logits: Tensor, targets: Tensor) -> None:
-        """Adds logits [n, card] against targets [n]."""
-        self.total[codebook] = self.total[codebook] + F.cross_entropy(logits.float(), targets, reduction="sum")
-        self.count[codebook] += len(targets)
-
-    def mean(self) -> Tensor:
-        """Mean over all tokens."""
-        return sum(self.total, torch.zeros(())) / max(1, sum(self.count))
-
-    def by_codebook(self) -> list[float]:
-        """Mean of each codebook, nats."""
-        return [(t / max(1, c)).item() for t, c in zip(self.total, self.count, strict=True)]
-
-
-def span_masks(rates: Tensor, frames: int, span: int, generator: torch.Generator) -> Tensor:
-    """Random masks [B, frames] of whole spans, ``rates`` [B] of them, at least one."""
-    spans = frames // span
-    order = torch.rand(len(rates), spans, generator=generator).argsort(1).argsort(1)
-    wanted = (rates * spans).round().clamp(1, spans)[:, None]
-    return (order < wanted).repeat_interleave(span, 1)
-
-
-def masked_loss(
-    lm: LanguageModel, batch: Batch, loss: Loss, generator: torch.Generator, *,
-    rate: float | None = None, prompts: bool = False, drop: float = NO_TEXT_SHARE,
-) -> None:  # fmt: skip
-    """MAGNeT's objective. rate: a fixed masking rate (for validation) in place of the random cosine one."""
-    span, token = lm.config.span_len, lm.config.mask_token
-    frames = batch.codes.shape[-1] // span * span
-    for k, part in enumerate(batch.split(STAGE_SHARES)):
-        rows = len(part.codes)
-        codes = part.codes[..., :frames].clone()
-        uniform = torch.rand(rows, generator=generator)
-        rates = torch.cos(uniform * math.pi / 2) if rate is None else torch.full((rows,), rate)
-        hidden = span_masks(rates, frames, span, generator)
-        if prompts:  # frames before a random time are given
-            start = torch.rand(rows, generator=generator) * 0.8 * frames
-            hidden &= torch.arange(frames) >= start[:, None]
-        targets = codes[:, k].clone()
-        codes[:, k].masked_fill_(hidden, token)
-        codes[:, k + 1 :] = token
-        if prompts:
-            given = (torch.arange(frames) < start[:, None])[:, None]
-            codes[:, k + 1 :] = torch.where(given, part.codes[:, k + 1 :, :frames], codes[:, k + 1 :])
-        text, text_mask = part.conditions(lm, drop)
-        context = local_mask(frames, lm.config.subcodes_context) if k else None
-        logits = lm(codes, text, text_mask, attention_mask=context, codebook=k)[:, 0]
-        loss.add(k, logits[hidden], targets[hidden])
-
-
-def delayed(codes: Tensor, token: int) -> Tensor:
-    """Delay pattern [B, K, T + K] of codes [B, K, T]: codebook k moves k + 1 steps right, the rest is ``token``."""
-    rows, books, frames = codes.shape
-    out = codes.new_full((rows, books, frames + books), token)
-    for k in range(books):
-        out[:, k, k + 1 : k + 1 + frames] = codes[:, k]
-    return out
-
-
-def autoregressive_loss(lm: LanguageModel, batch: Batch, loss: Loss, *, drop: float = NO_TEXT_SHARE) -> None:
-    """MusicGen's objective."""
-    sequence = delayed(batch.codes, lm.config.mask_token)
-    text, text_mask = batch.conditions(lm, drop)
-    inputs = sequence[..., :-1]
-    logits = lm(inputs, text, text_mask, attention_mask=causal_mask(inputs.shape[-1]))
-    frames = batch.codes.shape[-1]
-    for k in range(lm.config.n_q):
-        loss.add(k, logits[:, k, k : k + frames].flatten(0, 1), batch.codes[:, k].flatten())
-
-
-Objective = Callable[[LanguageModel, Batch, Loss, torch.Generator], None]
-
-
-def _masked(lm: LanguageModel, batch: Batch, loss: Loss, generator: torch.Generator) -> None:
-    masked_loss(lm, batch, loss, generator)
-
-
-def _autoregressive(lm: LanguageModel, batch: Batch, loss: Loss, _: torch.Generator) -> None:
-    autoregressive_loss(lm, batch, loss)
-
-
-def _hybrid(lm: LanguageModel, batch: Batch, loss: Loss, generator: torch.Generator) -> None:
-    first, second = batch.split((0.3, 0.7))
-    autoregressive_loss(lm, first, loss)
-    masked_loss(lm, second, loss, generator, prompts=True)
-
-
-OBJECTIVES: dict[str, Objective] = {"masked": _masked, "autoregressive": _autoregressive, "hybrid": _hybrid}
 
 
 def optimizers(lm: LanguageModel, lr: float) -> list[torch.optim.Optimizer]:

@@ -115,7 +115,8 @@ def _language(family: str) -> Callable[[Kitchen, float], dict]:
     names = {"masked": "magnet", "autoregressive": "musicgen", "hybrid": "hybrid"}
 
     def step(kitchen: Kitchen, minutes: float) -> dict:
-        from magnet_eval.training.language import Corpus, train_language
+        from magnet_eval.training.corpus import Corpus
+        from magnet_eval.training.language import train_language
 
         def corpus(split: str) -> Corpus:
             pieces = dataset.split_pieces(kitchen.seed)[split]

@@ -5,10 +5,12 @@ import pytest
 import torch
 from transformers import T5Config, T5EncoderModel
 
-from magnet_eval.generators.transformer import LanguageModel, LMConfig
-from magnet_eval.training import language
+from magnet_eval.generators.autoregressive import delay
+from magnet_eval.generators.transformer import LanguageModel, LMConfig, causal_mask
+from magnet_eval.training import language, objectives
 from magnet_eval.training.captions import plain
 from magnet_eval.training.composer import all_pieces
+from magnet_eval.training.corpus import Batch, Corpus
 from magnet_eval.training.text import fit_tokenizer
 
 CONFIG = LMConfig(dim=32, num_heads=2, num_layers=1, card=16, text_dim=8, span_len=3, subcodes_context=2)
@@ -17,11 +19,11 @@ CONFIG = LMConfig(dim=32, num_heads=2, num_layers=1, card=16, text_dim=8, span_l
 def batch(rows=32, frames=14):
     generator = torch.Generator().manual_seed(0)
     codes = torch.randint(16, (rows, 4, frames), generator=generator)
-    return language.Batch(codes, torch.randn(rows, 5, 8), torch.ones(rows, 5, dtype=torch.bool))
+    return Batch(codes, torch.randn(rows, 5, 8), torch.ones(rows, 5, dtype=torch.bool))
 
 
 def test_whole_spans_are_hidden_at_the_rate():
-    masks = language.span_masks(torch.tensor([0.0, 0.5, 1.0]), 13, 3, torch.Generator().manual_seed(0))
+    masks = objectives.span_masks(torch.tensor([0.0, 0.5, 1.0]), 13, 3, torch.Generator().manual_seed(0))
     assert masks.shape == (3, 12)
     spans = masks.unflatten(1, (4, 3))
     assert torch.equal(spans.all(-1), spans.any(-1))
@@ -37,8 +39,8 @@ def test_masked_objective_hides_what_it_predicts(prompts):
             seen.append((codebook, codes.clone()))
             return super().forward(codes, *args, codebook=codebook, **kwargs)
 
-    loss = language.Loss()
-    language.masked_loss(Spy(CONFIG), batch(), loss, torch.Generator().manual_seed(1), prompts=prompts)
+    loss = objectives.Loss()
+    objectives.masked_loss(Spy(CONFIG), batch(), loss, torch.Generator().manual_seed(1), prompts=prompts)
     assert [stage for stage, _ in seen] == [0, 1, 2, 3]
     for stage, codes in seen:
         assert (codes[:, :stage] < 16).all()  # earlier codebooks are given
@@ -48,21 +50,13 @@ def test_masked_objective_hides_what_it_predicts(prompts):
             assert (codes[:, stage + 1 :] == 16).all()  # later ones are not
 
 
-def test_delay_pattern():
-    sequence = language.delayed(torch.arange(8).reshape(1, 2, 4), token=99)
-    assert sequence[0].tolist() == [[99, 0, 1, 2, 3, 99], [99, 99, 4, 5, 6, 7]]
-
-
 def test_autoregressive_objective_cannot_see_ahead():
     torch.manual_seed(0)
     lm, data = LanguageModel(CONFIG), batch(rows=2)
-    changed = language.Batch(data.codes.clone(), data.hidden, data.mask)
+    changed = Batch(data.codes.clone(), data.hidden, data.mask)
     changed.codes[:, :, 8:] = (changed.codes[:, :, 8:] + 1) % 16
     text, mask = data.conditions(lm, 0.0)
-    outputs = [
-        lm(language.delayed(b.codes, 16)[..., :-1], text, mask, attention_mask=language.causal_mask(17))
-        for b in (data, changed)
-    ]
+    outputs = [lm(delay(b.codes, 16)[..., :-1], text, mask, attention_mask=causal_mask(17)) for b in (data, changed)]
     assert torch.allclose(outputs[0][:, 0, :9], outputs[1][:, 0, :9], atol=1e-5)
     assert not torch.allclose(outputs[0][:, 0, 9:], outputs[1][:, 0, 9:], atol=1e-3)
 
@@ -76,8 +70,8 @@ def test_every_family_learns_and_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(language, "tiny_config", lambda family: CONFIG)
     monkeypatch.setattr(language, "learning_rate", lambda *_: 2e-2)
     codes = torch.zeros(64, 4, 14, dtype=torch.int16)  # trivial: always the same token
-    for family in language.OBJECTIVES:
-        corpus = language.Corpus(codes, pieces, tmp_path / "text", np.random.default_rng(0))
+    for family in objectives.OBJECTIVES:
+        corpus = Corpus(codes, pieces, tmp_path / "text", np.random.default_rng(0))
         arguments = (family, corpus, corpus, tmp_path / family, tmp_path / "states")
         first = language.train_language(*arguments, minutes=9, batch=8, max_steps=15)
         again = language.train_language(*arguments, minutes=9, batch=8, max_steps=30)

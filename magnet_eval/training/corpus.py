@@ -1,0 +1,71 @@
+"""What the language models train on: tokens and captions, in random batches with the frozen text encoder's states."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import AutoTokenizer, T5EncoderModel
+
+from magnet_eval.generators.transformer import LanguageModel
+from magnet_eval.training.captions import paraphrase, plain
+from magnet_eval.training.composer import Piece
+from magnet_eval.training.text import tokenize
+
+
+@dataclass
+class Corpus:
+    """Tokens and captions of one split, with the frozen text encoder."""
+
+    codes: Tensor  # int16 [n, 4, frames]
+    pieces: Sequence[Piece]
+    text_folder: Path
+    rng: np.random.Generator
+
+    def __post_init__(self) -> None:
+        """Loads the text encoder."""
+        self.tokenizer = AutoTokenizer.from_pretrained(self.text_folder)
+        self.encoder = T5EncoderModel.from_pretrained(self.text_folder).float().eval()
+
+    def captions(self, rows: Sequence[int] | np.ndarray) -> list[str]:
+        """A random paraphrase of each row, or now and then the plain caption."""
+        pieces = (self.pieces[row] for row in rows)
+        return [plain(p) if self.rng.random() < 0.3 else paraphrase(p, self.rng)[0] for p in pieces]
+
+    @torch.no_grad()
+    def hidden(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Text encoder states [B, S, 128] and mask [B, S] of texts."""
+        tokens = tokenize(self.tokenizer, texts)
+        with torch.autocast("cpu", torch.bfloat16):
+            states = self.encoder(**tokens).last_hidden_state
+        return states.float(), tokens["attention_mask"].bool()
+
+    def batch(self, size: int) -> "Batch":
+        """A random batch; its last rows are without text."""
+        rows = self.rng.integers(len(self.codes), size=size)
+        hidden, mask = self.hidden(self.captions(rows))
+        return Batch(self.codes[rows].long(), hidden, mask)
+
+
+@dataclass
+class Batch:
+    """Codes [B, 4, T], text states [B, S, 128] and text mask [B, S]."""
+
+    codes: Tensor
+    hidden: Tensor
+    mask: Tensor
+
+    def split(self, shares: Sequence[float]) -> Iterator["Batch"]:
+        """Consecutive parts of about these shares, none empty."""
+        ends = np.round(np.cumsum(shares) * len(self.codes)).astype(int)
+        for start, end in zip([0, *ends[:-1]], ends, strict=True):
+            yield Batch(self.codes[start:end], self.hidden[start:end], self.mask[start:end])
+
+    def conditions(self, lm: LanguageModel, drop: float) -> tuple[Tensor, Tensor]:
+        """Projected text of all rows but the last ``drop`` share, which go without."""
+        keep = max(1, round(len(self.codes) * (1 - drop)))
+        if drop == 1:
+            return lm.project(self.hidden * 0, self.mask & False), self.mask & False
+        return lm.project(self.hidden[:keep], self.mask[:keep]), self.mask[:keep]
