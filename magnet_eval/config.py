@@ -21,7 +21,7 @@ from magnet_eval.decoding import (
 from magnet_eval.lookup import UserError, check
 from magnet_eval.typed import typed
 
-MAX_TEXT = 2000  # characters of a prompt; far above any caption, far below what a text encoder would cut in silence
+MAX_TEXT = 2000  # characters of a prompt: far above any caption. A text encoder may take fewer, and then warns
 
 
 def check_text(text: str) -> str:
@@ -131,7 +131,10 @@ class Generation:
         """Refuses sizes, devices and number formats that do not exist."""
         between("batch", self.batch, 1, 4096)
         between("seed", self.seed, 0, 2**63 - 1)
-        check("device", self.device.split(":")[0], ("auto", "cpu", "cuda"))
+        device, colon, index = self.device.partition(":")
+        check("device", device, ("auto", "cpu", "cuda"))
+        if colon and not (device == "cuda" and index.isdecimal()):
+            raise UserError(f"device must be auto, cpu, cuda or cuda:N, got {self.device!r}.")
         check("dtype", self.dtype, ("float32", "float16", "bfloat16"))
 
 
@@ -212,7 +215,11 @@ class Run:
             names = {*labelled, *list_models()}
             for system in self.systems:
                 check("system", system.model, names)
-            systems = [labelled.get(system.label, system) for system in self.systems]
+            plain = [system == System(system.model) for system in self.systems]  # with changes it is another one
+            systems = [
+                labelled.get(system.label, system) if is_plain else system
+                for system, is_plain in zip(self.systems, plain, strict=True)
+            ]
         self.protocol = dataclasses.replace(self.protocol, generation=generation, systems=systems)
 
 

@@ -66,6 +66,14 @@ def test_systems_are_picked_by_label_or_taken_from_the_zoo(own_zoo):
         compose.compose(config.Run, ["protocol=short", "systems=[61 steps]"])
 
 
+def test_a_chosen_system_with_changes_is_not_the_protocols_own_of_that_name(own_zoo):
+    run = compose.compose(config.Run, ["protocol=short", "systems=[{model: mine, set: {decoding.top_p: 0.5}}]"])
+    (system,) = run.protocol.systems
+    assert config.resolve_system(system).decoding.top_p == 0.5
+    run = compose.compose(config.Run, ["protocol=short", "systems=[{model: unigram-tiny, label: 60 steps}]"])
+    assert run.protocol.systems[0].model == "unigram-tiny"
+
+
 def test_changes_of_a_system_do_not_leak_into_the_model(own_zoo):
     changed = config.resolve_system(config.System("mine", set={"decoding.steps": [60, 1, 1, 1]}))
     assert changed.decoding.steps == [60, 1, 1, 1]
@@ -108,6 +116,8 @@ def test_a_file_of_the_working_directory_wins_and_finds_its_own_weights(own_zoo)
         (config.Protocol, {"version": 1, "systems": ["a"], "prompts": {"n": 0}}, r"prompts\.n must be at least 1"),
         (config.Protocol, {"version": 1, "systems": ["a"], "metrics": ["fad"]}, r"metrics must be a mapping"),
         (config.Generation, {"device": "gpu"}, r"unknown device 'gpu'"),
+        (config.Generation, {"device": "cuda:one"}, r"device must be auto, cpu, cuda or cuda:N, got 'cuda:one'"),
+        (config.Generation, {"device": "cpu:0"}, r"got 'cpu:0'"),
         (config.Generation, {"dtype": "float23"}, r"Did you mean float32"),
     ],
 )

@@ -28,7 +28,10 @@ def pick_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise UserError(f"device {name!r} is not there; this machine has cpu only. Say device=cpu.")
-    return torch.device(name)
+    device = torch.device(name)
+    if device.index and device.index >= torch.cuda.device_count():
+        raise UserError(f"device {name!r} is not there; the last one is cuda:{torch.cuda.device_count() - 1}.")
+    return device
 
 
 def pick_dtype(name: str) -> torch.dtype:
