@@ -7,12 +7,15 @@ what ``Embedder`` lists; one for text metrics also has ``embed_text(texts) -> [n
 import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from magnet_eval import audio, lookup, zoo
+from magnet_eval import lookup, zoo
 from magnet_eval.records import Embeddings
+
+if TYPE_CHECKING:
+    import torch
 
 EMBEDDERS = {
     "musicnn": "magnet_eval.embedders.musicnn:MusicnnEmbedder",
@@ -42,11 +45,6 @@ def build(name: str, device: str = "cpu") -> Embedder:
     return lookup.load(EMBEDDERS, name, "embedder")(device=device)
 
 
-def embed_file(embedder: Embedder, path: Path | str) -> np.ndarray:
-    """Frames [n, d] of one audio file, as mono at the embedder's rate. Raises UserError, naming an unreadable file."""
-    return embedder.embed(audio.load_mono(path, embedder.sample_rate))
-
-
 def gather(name: str, clips: Iterable[tuple[str, np.ndarray]]) -> Embeddings:
     """One Embeddings record of clip ids and their frames [n_i, d], in order. Raises ValueError for no clips."""
     ids, frames = zip(*clips, strict=True)
@@ -66,16 +64,18 @@ def weights(folder: str, *names: str) -> list[Path]:
     return [place / name for name in names]
 
 
-def load_weights(path: Path) -> dict:
-    """Tensors of a safetensors file. Raises UserError, naming it, if it is corrupt."""
+def load_weights(model: "torch.nn.Module", path: Path) -> None:
+    """Fills a network from a safetensors file. Raises UserError, naming it, if it is corrupt or of another network."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        advice = "Restore it from the repository."
-        raise lookup.UserError(f"{path} is no readable safetensors file: {error}. {advice}") from error
+        model.load_state_dict(load_file(path))
+    except (SafetensorError, OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise lookup.UserError(
+            f"{path} does not hold the weights of {type(model).__name__}: {reason}. Restore it from the repository."
+        ) from error
 
 
 def hash_of(name: str, version: str, files: Sequence[Path]) -> str:

@@ -129,9 +129,9 @@ class ClapTinyEmbedder:
         self.sample_rate = config.sample_rate
         self.device = device
         self.model = ClapTiny(config)
-        self.model.load_state_dict(load_weights(self.files[1]))
+        load_weights(self.model, self.files[1])
         self.model.eval().to(device)
-        self.tokenizer = AutoTokenizer.from_pretrained(text_folder)
+        self.tokenizer = AutoTokenizer.from_pretrained(text_folder, local_files_only=True)
         self.files.append(text_folder / "tokenizer.json")
 
     def fingerprint(self) -> str:

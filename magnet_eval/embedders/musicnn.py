@@ -111,7 +111,7 @@ class MusicnnEmbedder:
         self.files = [path] if path else weights("tiny/musicnn", "model.safetensors")
         self.device = device
         self.model = Musicnn()
-        self.model.load_state_dict(load_weights(self.files[0]))
+        load_weights(self.model, self.files[0])
         self.model.eval().to(device)
 
     def fingerprint(self) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from magnet_eval import embedders
 from magnet_eval.embedders import mel, musicnn
@@ -75,6 +76,10 @@ def test_missing_and_corrupt_weights_are_one_line(tmp_path, monkeypatch):
     corrupt.write_bytes(b"not safetensors")
     with pytest.raises(UserError, match="model.safetensors"):
         musicnn.MusicnnEmbedder(path=corrupt)
+    save_file({"dense.weight": torch.zeros(2, 2)}, corrupt)
+    with pytest.raises(UserError, match="does not hold the weights of Musicnn") as caught:
+        musicnn.MusicnnEmbedder(path=corrupt)
+    assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match="absent.safetensors"):
         embedders.weights("tiny/musicnn", "absent.safetensors")
     with pytest.raises(UserError, match="Did you mean musicnn"):
