@@ -101,7 +101,7 @@ class Score(Record):
     n: int  # clips (or timed calls) behind the value
     low: float | None = None  # 95 % interval
     high: float | None = None
-    floor: float | None = None  # what two disjoint real sets of this size score against each other
+    floor: float | None = None  # what as many real clips score against the other real clips
     versus: str = ""  # the system that ``value`` is a difference to (system minus versus); "" for a plain score
     p_value: float | None = None  # of that difference, Holm-adjusted over the metric's family of comparisons
     ids_hash: str = ""  # of the list of prompt ids that the value was computed on

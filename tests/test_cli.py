@@ -153,6 +153,11 @@ def test_the_main_job_ends_with_a_table_and_the_path_of_the_report(bench_top, ca
     assert (bench_top / capsys.readouterr().out.strip().removeprefix("report: ")).is_file()
 
 
+def test_a_report_of_no_run_is_refused(bench_top, capsys):
+    assert "there is no run" in mistake(capsys, "report", "protocol=own")
+    assert not (bench_top / "reports").exists()
+
+
 def test_bench_of_a_protocol_without_a_speed_block_says_what_to_add(bench_top, capsys):
     assert "no speed block; add speed:" in mistake(capsys, "bench", "protocol=own")
 

@@ -102,12 +102,15 @@ def looks(families: dict[str, str]) -> dict[str, System]:
 
 
 def load(run_folder: RunFolder | Path) -> Data:
-    """The records of a run folder. Systems that the manifest does not name follow in the order of the scores."""
+    """The records of a run folder: of the systems of its last run, or of all that have scores where it names none.
+
+    A run of fewer systems leaves the timings of the others in the folder; they are no part of its report.
+    """
     folder = run_folder if isinstance(run_folder, RunFolder) else RunFolder(run_folder)
     manifest, scores = folder.manifest(), folder.scores()
     families = _labels(manifest)
-    for row in scores:
-        families.setdefault(row.system, "")
+    families = families or {row.system: "" for row in scores}
+    scores = [row for row in scores if row.system in families]
     return Data(
         folder, manifest, folder.prompts(), looks(families), {label: folder.clips(label) for label in families},
         scores, folder.clip_scores(), folder.timings(),

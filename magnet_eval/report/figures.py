@@ -137,7 +137,7 @@ def quality(data: Data, metric: str) -> Figure:
         axes.set_xlabel(f"{shown_label(rows[0])}{f' ({rows[0].unit})' if rows[0].unit else ''}")
         svg = to_svg(figure, f"quality-{metric}")
     caption = f"{direction(rows[0].better)} · {counts(rows)} clips{bars(rows)}"
-    caption += " · dashed: two sets of real clips of this size against each other" if floors else ""
+    caption += " · dashed: as many real clips against the other real clips" if floors else ""
     return Figure(svg, shown_label(rows[0]), caption, round(WIDTH * 96))
 
 

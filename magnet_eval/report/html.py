@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from magnet_eval import speed
+from magnet_eval.lookup import UserError
 from magnet_eval.metrics import METRICS
 from magnet_eval.report.data import INK, Data, load, shown_label
 from magnet_eval.store import RunFolder, content_key, file_hash, write_atomic
@@ -22,9 +23,12 @@ def build(run_folder: RunFolder | Path, out: Path) -> Path:
     """Writes the report of ``run_folder`` to the file ``out`` (".html" is added if it is not there) and returns it.
 
     Audio beyond ``listen.INLINE_LIMIT`` goes to the folder ``<stem of out>_audio`` beside it. A page that was made from
-    the same records by the same code is left as it is. Raises UserError where the folder cannot be written.
+    the same records by the same code is left as it is.
+    Raises UserError where there is no run, or the folder cannot be written.
     """
     folder = run_folder if isinstance(run_folder, RunFolder) else RunFolder(run_folder)
+    if not folder.path.is_dir():
+        raise UserError(f"there is no run {folder.path} to report. Make one first: magnet-eval run protocol=NAME.")
     key = content(folder)
     out = out if out.suffix == ".html" else out.with_name(f"{out.name}.html")
     if not is_current(out, key):

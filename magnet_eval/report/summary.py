@@ -104,21 +104,22 @@ def pairs(data: Data) -> list[Sentence]:
 
 
 def best_sentence(data: Data, metric: str) -> Sentence | None:
-    """Who is best on a metric, and who cannot be told apart from it."""
+    """Who is best on a metric, who cannot be told apart from it, and who was not compared with it."""
     rows = [row for row in data.quality if row.metric == metric]
     best = best_of(data, rows)
     if best is None:
         return None
-    compared = {row.system: difference(data, row.system, best.system, metric) for row in rows if row is not best}
-    tied = [
-        label for label, row in compared.items()
-        if row is not None and not is_significant(row) and not data.systems[label].role
-    ]  # fmt: skip
+    others = [row.system for row in rows if row is not best and not data.systems[row.system].role]
+    compared = {label: difference(data, label, best.system, metric) for label in others}
+    tied = [label for label, row in compared.items() if row is not None and not is_significant(row)]
+    unknown = [label for label, row in compared.items() if row is None]
     unit = f" {best.unit}" if best.unit else ""
     interval = f" {interval_text(best)}" if interval_text(best) else ""
     clauses = [Clause(f"has {value_text(best)}{unit}{interval}, {best.better} is better", "quality", "better")]
     if tied:
         clauses.append(Clause(f"not distinguishable from it: {', '.join(tied)}", "comparisons", "tied"))
+    if unknown:
+        clauses.append(Clause(f"not compared with it: {', '.join(unknown)}", "comparisons"))
     return Sentence(best.system, clauses, f"Best {shown_label(best)}: ")
 
 

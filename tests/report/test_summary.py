@@ -65,6 +65,13 @@ def test_the_answer_of_a_whole_run(run):
     assert lead[2] == "Fastest: magnet-tiny makes 2 s of audio in 410 ms at batch 1 on cpu."
 
 
+def test_who_was_not_compared_with_the_best_is_named(make_data, make_score):
+    plain = [make_score(s, value=v, low=v - 0.1, high=v + 0.1) for s, v in (("a", 2.0), ("b", 1.0), ("c", 1.01))]
+    pairs = [make_score(s, value=-1.0, low=-1.2, high=-0.8, versus="a", p_value=0.001) for s in ("b", "c")]
+    (best,) = summary.lead(make_data(*plain, *pairs))
+    assert best.text.endswith("lower is better; not compared with it: c.")
+
+
 def test_nothing_is_said_of_nothing(make_data, make_score):
     data = make_data(make_score("only", value=1.0))
     assert summary.lead(data) == [] and summary.pairs(data) == []

@@ -42,6 +42,13 @@ def test_a_ceiling_does_not_compete(make_data, make_score):
     assert marks == {"real": "", "a": "best", "b": ""}
 
 
+def test_systems_that_the_last_run_did_not_have_are_no_part_of_its_report(make_data, make_score):
+    rows = [make_score(s, value=v) for s, v in (("a", 1.0), ("left over", 0.1))]
+    assert list(make_data(*rows).systems) == ["a", "left over"]
+    data = make_data(*rows, families={"a": "masked"})
+    assert list(data.systems) == ["a"] and [row.system for row in data.scores] == ["a"]
+
+
 def test_comparisons_carry_p_and_say_which_is_better(make_data, make_score):
     rows = [
         make_score("a", value=-0.5, low=-0.7, high=-0.3, versus="b", p_value=0.0004),
