@@ -91,7 +91,8 @@ def bench(
             subjects, scenario.settings, scenario.prompts, seed=scenario.generation.seed, clock=clock, progress=progress
         )
         failures += more
-        run.set_failures("bench", failures)
+        earlier = [row for row in run.failures() if row["stage"] == "bench" and row["system"] not in models]
+        run.set_failures("bench", [*earlier, *failures])
         if not results:
             raise UserError(f"no system could be timed; the first reason: {failures[0]['reason']}")
         rows = Rows(*protocol)
@@ -101,6 +102,8 @@ def bench(
         run.write_timings([*kept, *(timing for calls in results for timing in calls.timings())])
         run.replace_scores(scores, lambda row: row.metric in speed.METRICS and row.system in models)
         done = {subject.label: keys[subject.label] for subject in subjects}
-        run.update_manifest(timed={**known, **done}, speed=asdict(scenario.settings))
+        named = run.manifest().get("systems", {})
+        new = {label: asdict(model) for label, model in models.items() if label not in named}
+        run.update_manifest(timed={**known, **done}, speed=asdict(scenario.settings), systems={**named, **new})
         run.add_history("bench", environment(), systems=list(done))
     return scores

@@ -168,6 +168,17 @@ def test_files_are_not_timed_and_other_rows_stay(run):
     assert run.scores() == before and len(run.timings()) == 3 and zoo.n_built == 0
 
 
+def test_failures_and_systems_of_earlier_timings_stay_on_record(run):
+    clock = Clock()
+    run.update_manifest(systems={"a": {"family": "masked", "description": "as generated"}})
+    a = FakeGenerator(clock, 1.0, fails_from=8)
+    time_them(run, {"a": a}, clock, batches=[1, 8], repeats=1)
+    time_them(run, {"a": a, "b": FakeGenerator(clock, 1.0)}, clock, again=False, batches=[1, 8], repeats=1)
+    assert [row["system"] for row in run.failures()] == ["a"]
+    systems = run.manifest()["systems"]
+    assert systems["a"]["description"] == "as generated" and systems["b"]["family"] == "masked"
+
+
 def test_a_rerun_times_only_what_is_new(run):
     clock = Clock()
     a, b = FakeGenerator(clock, 1.0), FakeGenerator(clock, 2.0)
