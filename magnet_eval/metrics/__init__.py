@@ -36,7 +36,6 @@ class Metric:
     description: str  # one sentence for the report
     best: float  # the score of a clip set against itself
     unit: str = ""
-    headline: bool = True  # whether the report's summary and first table show it
     tiny: bool = False  # judged by a small offline network; labelled so wherever it is shown
     columns: slice = field(default_factory=lambda: slice(None))  # of the embedding that it looks at
 

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from magnet_eval.audio import SUFFIXES
 from magnet_eval.lookup import UserError
 from magnet_eval.records import Prompt
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".m4a")
 CAPTIONS = ("captions.jsonl", "captions.csv")
 
 
@@ -31,20 +31,20 @@ def read_folder(path: str | None, seconds: float) -> list[Prompt]:
             return read_captions(str(folder / name), seconds)
     files = audio_files(folder)
     if not files:
-        raise UserError(f"{folder} holds neither {' nor '.join(CAPTIONS)} nor audio ({', '.join(AUDIO_SUFFIXES)}).")
+        raise UserError(f"{folder} holds neither {' nor '.join(CAPTIONS)} nor audio ({', '.join(SUFFIXES)}).")
     return [Prompt(id=name, text="", seconds=seconds, reference=str(file)) for name, file in files.items()]
 
 
 def audio_files(folder: Path) -> dict[str, Path]:
     """Stem to path of the audio in a folder, sorted; of two files with one stem the first suffix wins."""
-    found = sorted((AUDIO_SUFFIXES.index(file.suffix.lower()), file) for file in folder.iterdir() if is_audio(file))
+    found = sorted((SUFFIXES.index(file.suffix.lower()), file) for file in folder.iterdir() if is_audio(file))
     by_stem = {file.stem: file for _, file in reversed(found)}
     return dict(sorted(by_stem.items()))
 
 
 def is_audio(file: Path) -> bool:
     """Whether a file is named as audio; the hidden ones that some systems leave beside others are not meant."""
-    return file.suffix.lower() in AUDIO_SUFFIXES and not file.name.startswith(".")
+    return file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
 
 
 def read_captions(path: str | None, seconds: float) -> list[Prompt]:
