@@ -1,0 +1,44 @@
+"""The embedded zoo keeps its promise: every family is far better than no model, and the text has its say."""
+
+import numpy as np
+import pytest
+import soundfile
+
+from magnet_eval import cli
+from magnet_eval.config import load_protocol
+from magnet_eval.prompts import read_prompts
+from magnet_eval.records import Score, read_jsonl
+
+FAMILIES = ("magnet-tiny", "hybrid-magnet-tiny", "musicgen-tiny", "rescored-magnet-tiny", "two-model-hybrid-tiny")
+
+
+@pytest.fixture(scope="module")
+def scores(tmp_path_factory) -> dict[tuple[str, str, str], Score]:
+    """Rows of a run over all families, the unigram control and silence, by system, metric and ``versus``."""
+    folder = tmp_path_factory.mktemp("zoo")
+    (folder / "silence").mkdir()
+    for prompt in read_prompts(load_protocol("quickstart").prompts):
+        soundfile.write(folder / "silence" / f"{prompt.id}.wav", np.zeros(80_000, np.float32), 16_000)
+    silence = f"{{model: files, label: silence, set: {{folder: {folder}/silence}}}}"
+    systems = ", ".join([*FAMILIES, "unigram-tiny", silence])
+    words = [f"systems=[{systems}]", f"results={folder}", f"reports={folder}", "protocol.speed=null"]
+    assert cli.main(["run", "protocol=quickstart", *words]) == 0
+    rows = read_jsonl(Score, folder / "quickstart-v1" / "scores.jsonl")
+    return {(row.system, row.metric, row.versus): row for row in rows}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("control", ["unigram-tiny", "silence"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_better_than_no_model(scores, family, control):
+    model, other = (scores[system, "fad_musicnn_tiny", ""] for system in (family, control))
+    assert model.n == other.n == 32
+    assert model.high < other.low
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_right_captions_score_above_shuffled_ones(scores, family):
+    difference = scores[family, "clap_tiny", "shuffled captions"]
+    assert difference.value > 0
+    assert difference.p_value < 0.01
