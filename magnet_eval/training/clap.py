@@ -156,7 +156,7 @@ It knows only the composer's rendered music, so its scores compare with no publi
 minutes on {figures["clips"]} captioned clips, seed {figures["seed"]}.
 - **Held out** ({n} clips whose attribute combinations are not in the training data): the clip's own caption \
 comes first among {n} for {figures["recall_at_1"]:.1%} of the clips (chance {1 / n:.1%}), among the first ten for \
-{figures["recall_at_10"]:.1%}. Captions of other clips may name the same attributes, so 100 % is out of reach.
+{figures["recall_at_10"]:.1%}. A caption that names just the same attributes counts as its own.
 - **Right against shuffled captions**: mean cosine {figures["cosine_right"]:.3f} against \
 {figures["cosine_shuffled"]:.3f}, p = {figures["p_right_above_shuffled"]:.2g} (paired sign flips).
 - **Tokenizer**: that of the tiny text encoder, `models/tiny/text`.
