@@ -269,6 +269,8 @@ def resolve_system(system: System) -> Model:
         for parent in parents:
             block[parent] = block.get(parent) or {}
             block = block[parent]
+            if not isinstance(block, dict):
+                raise UserError(f"system {system.label!r}: unknown key {path!r}: {parent} has no keys below it.")
         block[last] = value
     try:
         return typed(Model, settings)

@@ -3,8 +3,10 @@
 import functools
 import os
 import platform
+import shlex
 import shutil
 import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,16 @@ def environment() -> dict[str, Any]:
         "packages": {name: found for name in PACKAGES if (found := package_version(name))},
         "commit": commit(Path(__file__).resolve().parent),
     }
+
+
+def command() -> str:
+    """What was typed, for a shell to repeat. Not from sys.argv, which a sweep replaces with Hydra's words."""
+    words = sys.orig_argv[1:]
+    if words[:2] == ["-m", "magnet_eval"]:
+        return shlex.join(["magnet-eval", *words[2:]])
+    if words and Path(words[0]).name == "magnet-eval":
+        return shlex.join(["magnet-eval", *words[1:]])
+    return shlex.join(["python", *words])
 
 
 def hardware() -> dict[str, Any]:

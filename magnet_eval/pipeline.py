@@ -4,16 +4,13 @@
 the run folder (see store.py), can be rerun alone, and does nothing twice.
 """
 
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from magnet_eval import config, generators, scoring
 from magnet_eval.clips import ClipMaker
-from magnet_eval.environment import environment
+from magnet_eval.environment import command, environment
 from magnet_eval.progress import Progress, silent
 from magnet_eval.prompts import read_prompts
 from magnet_eval.records import Prompt
@@ -79,5 +76,5 @@ def description(
         },
         "n_prompts": len(prompts),
         "ids_hash": ids_hash(prompt.id for prompt in prompts),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command(),
     }

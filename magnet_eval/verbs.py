@@ -36,8 +36,9 @@ def generate(chosen: GenerateOptions) -> str:
 
     names = [field.name for field in dataclasses.fields(Run) if field.name != "reports"]
     with bar() as progress:
-        folder = pipeline.generate(Run(**{name: getattr(chosen, name) for name in names}), progress=progress)
-    rows = [[system.label, str(len(folder.clips(system.label)))] for system in chosen.protocol.systems]
+        settings = Run(**{name: getattr(chosen, name) for name in names})
+        folder = pipeline.generate(settings, progress=progress)
+    rows = [[system.label, str(len(folder.clips(system.label)))] for system in settings.protocol.systems]
     return f"{table(['system', 'clips'], rows)}\n\nclips: {folder.path}"
 
 

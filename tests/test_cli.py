@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from magnet_eval import cli, config, lookup, verbs
+from magnet_eval import cli, config, environment, lookup, verbs
 
 RATE = 16_000
 
@@ -162,8 +162,27 @@ def test_bench_of_a_protocol_without_a_speed_block_says_what_to_add(bench_top, c
     assert "no speed block; add speed:" in mistake(capsys, "bench", "protocol=own")
 
 
+def test_clips_are_counted_of_the_chosen_systems_only(bench_top, capsys):
+    words = ["generate", "protocol=own", "systems=[{model: mine, label: other}]"]
+    assert cli.main(words) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[2:3]] == ["other"]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["/somewhere/bin/magnet-eval", "run", "-m", "seed=1,2"], "magnet-eval run -m seed=1,2"),
+        (["-m", "magnet_eval", "run", "prompts=[a b]"], "magnet-eval run 'prompts=[a b]'"),
+        (["mine.py"], "python mine.py"),
+    ],
+)
+def test_the_command_on_record_is_what_was_typed(monkeypatch, words, expected):
+    monkeypatch.setattr(sys, "orig_argv", ["/somewhere/bin/python", *words])
+    assert environment.command() == expected
+
+
 def test_a_sweep_keeps_its_points_apart_and_leaves_no_litter(bench_top, capsys):
-    assert cli.main(["generate", "-m", "protocol=own", "seed=1,2"]) == 0
+    assert cli.main(["generate", "-m", "protocol=own", "seed=1,2", "results=results"]) == 0
     points = sorted(path.name for path in (bench_top / "results" / "sweeps").iterdir() if path.is_dir())
     assert points == ["protocol=own,seed=1", "protocol=own,seed=2"]
     for seed, point in zip((1, 2), points, strict=True):

@@ -70,6 +70,8 @@ def test_a_chosen_system_with_changes_is_not_the_protocols_own_of_that_name(own_
     run = compose.compose(config.Run, ["protocol=short", "systems=[{model: mine, set: {decoding.top_p: 0.5}}]"])
     (system,) = run.protocol.systems
     assert config.resolve_system(system).decoding.top_p == 0.5
+    with pytest.raises(UserError, match=r"unknown key 'decoding\.steps\.x': steps has no keys below it"):
+        config.resolve_system(config.System("mine", set={"decoding.steps.x": 1}))
     run = compose.compose(config.Run, ["protocol=short", "systems=[{model: unigram-tiny, label: 60 steps}]"])
     assert run.protocol.systems[0].model == "unigram-tiny"
 
