@@ -76,8 +76,13 @@ class HybridDecoding:
     masked: MaskedDecoding = field(default_factory=MaskedDecoding)
 
     def __post_init__(self) -> None:
-        """Refuses a negative beginning."""
+        """Refuses a negative beginning, and two kinds of random numbers in one clip."""
         between("decoding.prompt_seconds", self.prompt_seconds, 0)
+        if self.autoregressive.sampling != self.masked.sampling:
+            raise UserError(
+                f"decoding.autoregressive.sampling is {self.autoregressive.sampling} and decoding.masked.sampling "
+                f"{self.masked.sampling}; set both to one of {', '.join(SAMPLING)}."
+            )
 
 
 DECODING: dict[str, type | None] = {  # family -> its settings; None: nothing to decide

@@ -139,7 +139,7 @@ class Scorer:
                 value, low, high = result.shuffled
                 plain = Estimate(value, low, high, result.ids)
                 self.add(shuffled, label, plain, params={"control": True, "embedder": metric.embedder})
-        self.add_differences(metric, found, SHUFFLED, params={"control": True})
+        self.add_differences(metric, found, SHUFFLED, params={"control": True, "one_sided": True})
 
     def against(self, metric: Metric) -> list[Item]:
         """What a metric holds clips against: real clips, those of the same prompts, or captions."""

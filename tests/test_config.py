@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from magnet_eval import compose, config, zoo
+from magnet_eval.decoding import HybridDecoding
 from magnet_eval.lookup import UserError
 from magnet_eval.options import GenerateOptions
 from magnet_eval.typed import typed
@@ -171,3 +172,8 @@ def test_mistakes_in_generate_options(own_zoo, words, message):
         compose.compose(GenerateOptions, words)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_hybrid_has_one_kind_of_random_numbers():
+    with pytest.raises(UserError, match="decoding.masked.sampling"):
+        typed(HybridDecoding, {"prompt_seconds": 1.0, "masked": {"sampling": "reference"}})

@@ -40,7 +40,7 @@ def reference_of(prompt: Prompt) -> Path:
 
 
 class FilesGenerator:
-    """Reads what another system made. Files are left as they are; rates other than the first file's are resampled."""
+    """Reads what another system made. The folder is only read; rates other than the first file's are resampled."""
 
     device = "cpu"
 

@@ -164,7 +164,8 @@ def comparisons(data: Data) -> Table:
                 if row.value < 0
                 else ({"lower": "worse", "higher": "better"}.get(row.better, ""))
             )
-        p_value = p_text(row.p_value) if row.p_value is not None else ""
+        sided = " (one-sided)" if row.params.get("one_sided") else ""
+        p_value = p_text(row.p_value) + sided if row.p_value is not None else ""
         return Cell(value_text(row), interval_text(row), verdict, p_value)
 
     columns = [heading([row for row in rows if row.metric == metric]) for metric in metrics]

@@ -231,7 +231,7 @@ def train_encoder(
         x = torch.from_numpy(to_float(real))
         with torch.no_grad():
             target = latents(x)
-        # in float32: some CPUs' bfloat16 convolutions give wrong results at these strides (torch 2.13)
+        # in float32: some CPUs' bfloat16 convolutions are wrong at these strides (torch 2.13; the decoder's are right)
         return (codec.encoder(x[:, None]).transpose(1, 2) - target).square().mean()
 
     return _fit(codec.encoder, loss_of, minutes, 1.5e-3, "encoder", save)
