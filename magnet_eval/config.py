@@ -21,6 +21,10 @@ from magnet_eval.decoding import (
 from magnet_eval.lookup import UserError, check
 from magnet_eval.typed import typed
 
+CONTROLS = {  # families that bound the others and do not compete
+    "codec": "codec round trip: the real clip, encoded and decoded",
+    "unigram": "control: tokens drawn without a model",
+}
 MAX_TEXT = 2000  # characters of a prompt: far above any caption. A text encoder may take fewer, and then warns
 
 

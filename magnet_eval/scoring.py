@@ -113,11 +113,11 @@ class Scorer:
                 self.add(metric, label, found, floor=found.floor, params=self.params(metric, against))
                 self.clip_rows += [ClipScore(label, name, metric.name, value) for name, value in found.per_clip.items()]
         compared = {}
-        for label, items in systems.items():
-            if label != self.baseline and items and systems[self.baseline]:
-                sides = (items, systems[self.baseline], against)
-                compared[label] = self.computed(Difference, metric, label, sides, difference)
-        self.add_differences(metric, compared, self.baseline)
+        for label, versus in self.pairs():
+            if systems[label] and systems[versus]:
+                sides = (systems[label], systems[versus], against)
+                compared[label, versus] = self.computed(Difference, metric, label, sides, difference)
+        self.add_differences(metric, compared)
         if metric.needs == "text":
             self.control(metric, systems, against)
 
@@ -134,12 +134,12 @@ class Scorer:
 
         found = {}
         for label, items in systems.items():
-            result = found[label] = self.computed(TextControl, shuffled, label, (items, texts), compute)
+            result = found[label, SHUFFLED] = self.computed(TextControl, shuffled, label, (items, texts), compute)
             if result:
                 value, low, high = result.shuffled
                 plain = Estimate(value, low, high, result.ids)
                 self.add(shuffled, label, plain, params={"control": True, "embedder": metric.embedder})
-        self.add_differences(metric, found, SHUFFLED, params={"control": True, "one_sided": True})
+        self.add_differences(metric, found, params={"control": True, "one_sided": True})
 
     def against(self, metric: Metric) -> list[Item]:
         """What a metric holds clips against: real clips, those of the same prompts, or captions."""
@@ -191,13 +191,22 @@ class Scorer:
         self.has_worked = True
         return result
 
+    def pairs(self) -> list[tuple[str, str]]:
+        """Who is compared with whom: every two systems that compete, and each control with the baseline."""
+        compete = [s.label for s in self.protocol.systems if config.resolve_system(s).family not in config.CONTROLS]
+        return [
+            (label, versus)
+            for versus, label in itertools.combinations(self.clips, 2)
+            if versus == self.baseline or {label, versus} <= set(compete)
+        ]
+
     def add_differences(
-        self, metric: Metric, found: Mapping[str, Difference | TextControl | None], versus: str, **more: Any
+        self, metric: Metric, found: Mapping[tuple[str, str], Difference | TextControl | None], **more: Any
     ) -> None:
-        """Adds rows of differences to ``versus``, their p-values adjusted for the number of systems compared."""
-        results = {label: result for label, result in found.items() if result is not None}
+        """Adds rows of differences of (system, versus), their p-values adjusted for the number of them."""
+        results = {pair: result for pair, result in found.items() if result is not None}
         p_values = stats.holm([result.p_value for result in results.values()])
-        for (label, result), p_value in zip(results.items(), p_values, strict=True):
+        for ((label, versus), result), p_value in zip(results.items(), p_values, strict=True):
             self.add(metric, label, result, versus=versus, p_value=p_value, **more)
 
     def add(self, metric: Metric, label: str, found: Estimate | Difference | TextControl, **more: Any) -> None:

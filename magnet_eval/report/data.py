@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from magnet_eval import speed
+from magnet_eval.config import CONTROLS
 from magnet_eval.metrics import METRICS
 from magnet_eval.records import Clip, ClipScore, Prompt, Score, Timing
 from magnet_eval.store import RunFolder
@@ -21,10 +22,6 @@ MARKERS = {  # matplotlib's name -> the same shape as an SVG path in a 12 x 12 b
     "v": "M6 11.2L.6 1.2h10.8z",
     "P": "M4 .8h4V4h3.2v4H8v3.2H4V8H.8V4H4z",
     "X": "M3.2.6L6 3.4 8.8.6l2.6 2.6L8.6 6l2.8 2.8-2.6 2.6L6 8.6l-2.8 2.8L.6 8.8 3.4 6 .6 3.2z",
-}
-ROLES = {  # families that bound the others and do not compete
-    "codec": "codec ceiling: the real clip, encoded and decoded",
-    "unigram": "control: tokens drawn without a model",
 }
 
 
@@ -96,7 +93,7 @@ def looks(families: dict[str, str]) -> dict[str, System]:
     """Systems with their colours and markers: both depend on the place in the order alone."""
     marks = tuple(MARKERS)
     return {
-        label: System(label, COLOURS[i % len(COLOURS)], marks[i % len(marks)], ROLES.get(family, ""))
+        label: System(label, COLOURS[i % len(COLOURS)], marks[i % len(marks)], CONTROLS.get(family, ""))
         for i, (label, family) in enumerate(families.items())
     }
 
