@@ -124,7 +124,7 @@ def best_sentence(data: Data, metric: str) -> Sentence | None:
 
 
 def fastest_sentence(data: Data) -> Sentence | None:
-    """Who is fastest at the smallest batch size."""
+    """Who is fastest at the smallest batch size, and whose interval meets its own."""
     batch = data.batches[0] if data.batches else 0
     rows = [row for label, system in data.systems.items() if not system.role and (row := data.latency(label, batch))]
     if len(rows) < 2:
@@ -132,7 +132,11 @@ def fastest_sentence(data: Data) -> Sentence | None:
     best = min(rows, key=lambda row: row.value)
     clip = f"{best.params['seconds']:g} s of audio"
     text = f"makes {clip} in {seconds_text(best.value)} at batch {batch} on {best.params.get('device', 'this machine')}"
-    return Sentence(best.system, [Clause(text, "speed", "better")], "Fastest: ")
+    clauses = [Clause(f"{text} (median of {best.n} calls)", "speed", "better")]
+    tied = [row.system for row in rows if row is not best and overlap(row, best)]
+    if tied:
+        clauses.append(Clause(f"about as fast (intervals overlap): {', '.join(tied)}", "speed", "tied"))
+    return Sentence(best.system, clauses, "Fastest: ")
 
 
 def lead(data: Data) -> list[Sentence]:

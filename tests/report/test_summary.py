@@ -62,7 +62,7 @@ def test_the_answer_of_a_whole_run(run):
         "Best FAD-musicnn (tiny): musicgen-tiny has 4.87 [4.56, 5.18], lower is better; "
         "not distinguishable from it: magnet-tiny."
     )
-    assert lead[2] == "Fastest: magnet-tiny makes 2 s of audio in 410 ms at batch 1 on cpu."
+    assert lead[2] == "Fastest: magnet-tiny makes 2 s of audio in 410 ms at batch 1 on cpu (median of 5 calls)."
 
 
 def test_who_was_not_compared_with_the_best_is_named(make_data, make_score):
