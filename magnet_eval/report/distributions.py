@@ -6,7 +6,18 @@ import matplotlib as mpl
 import pandas as pd
 
 from magnet_eval.report.data import Data, shown_label
-from magnet_eval.report.figures import GROUND, MUTED, STYLE, WIDTH, Figure, canvas, direction, is_wide, to_svg
+from magnet_eval.report.figures import (
+    GROUND,
+    MUTED,
+    STYLE,
+    WIDTH,
+    Figure,
+    canvas,
+    direction,
+    is_wide,
+    logarithmic,
+    to_svg,
+)
 
 
 def frame(data: Data, metric: str) -> pd.DataFrame:
@@ -24,7 +35,7 @@ def draw(data: Data, table: pd.DataFrame) -> tuple[Any, Any]:
     looks = [data.systems[label] for label in labels]
     figure, axes = canvas(0.75 + 0.34 * len(labels))
     if is_wide(table["value"].tolist(), 100):
-        axes.set_xscale("log")
+        logarithmic(axes, "x")
     shared = {"data": table, "x": "value", "y": "system", "order": labels, "ax": axes}
     coloured = {"hue": "system", "hue_order": labels, "palette": [look.colour for look in looks], "legend": False}
     # Ticks on one line rather than points moved at random: the same records make the same page.

@@ -103,6 +103,14 @@ def is_wide(values: Sequence[float], factor: float = 12.0) -> bool:
     return min(values) > 0 and max(values) / min(values) > factor
 
 
+def logarithmic(axes: Any, which: str) -> None:
+    """Makes the axis ``which`` ("x" or "y") logarithmic, its numbers written plainly."""
+    axes.set(**{f"{which}scale": "log"})
+    axis = getattr(axes, f"{which}axis")
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_minor_formatter(lambda value, _: "")
+
+
 def point(axes: Any, data: Data, row: Score, x: float, y: float, **error: Any) -> None:
     """One system's marker with its interval."""
     system = data.systems[row.system]
@@ -131,7 +139,7 @@ def quality(data: Data, metric: str) -> Figure:
             axes.axvline(floor, color=MUTED, linewidth=1, dashes=(3, 3))
             axes.annotate("real", (floor, 1), (3, 2), ("data", "axes fraction"), "offset points", color=MUTED)
         if is_wide([row.value for row in rows] + floors):
-            axes.set_xscale("log")
+            logarithmic(axes, "x")
         axes.set(yticks=range(len(rows)), yticklabels=[row.system for row in rows], ylim=(len(rows) - 0.5, -0.6))
         axes.grid(axis="x")
         axes.set_xlabel(f"{shown_label(rows[0])}{f' ({rows[0].unit})' if rows[0].unit else ''}")
@@ -154,17 +162,16 @@ def quality_latency(data: Data, metric: str, name: str = "tradeoff") -> Figure |
             point(axes, data, row, latency.value, row.value, xerr=reach(latency), yerr=reach(row))
         times = [latency.value for _, latency in points]
         if is_wide(times, 6):
-            axes.set_xscale("log")
+            logarithmic(axes, "x")
             axes.set_xlim(min(times) / 1.4, max(times) * (max(times) / min(times)) ** 0.45)
-            axes.xaxis.set_minor_formatter(lambda value, _: "")
         else:
             axes.set_xlim(0, max(times) * 1.55)
+            axes.locator_params("x", nbins=6)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g} s" if value >= 1 else f"{1000 * value:g} ms")
         if is_wide([row.value for row, _ in points]):
-            axes.set_yscale("log")
+            logarithmic(axes, "y")
         name_points(figure, axes, [(latency.high or latency.value, row.value, row.system) for row, latency in points])
         axes.grid()
-        axes.locator_params(nbins=6)
         first = points[0][0]
         axes.set_xlabel(f"latency at batch {batch}")
         axes.set_ylabel(f"{shown_label(first)}{f' ({first.unit})' if first.unit else ''}")
