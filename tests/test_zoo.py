@@ -1,5 +1,10 @@
 """The embedded zoo keeps its promise: every family is far better than no model, and the text has its say."""
 
+import hashlib
+import re
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile
@@ -10,6 +15,21 @@ from magnet_eval.prompts import read_prompts
 from magnet_eval.records import Score, read_jsonl
 
 FAMILIES = ("magnet-tiny", "hybrid-magnet-tiny", "musicgen-tiny", "rescored-magnet-tiny", "two-model-hybrid-tiny")
+
+
+def test_cards_name_the_weights_beside_them():
+    zoo = Path(__file__).resolve().parents[1] / "models" / "tiny"
+    weights = sorted(zoo.glob("*/*.safetensors"))
+    assert len(weights) == 8
+    for path in weights:
+        card = (path.parent / "README.md").read_text(encoding="utf-8")
+        assert hashlib.sha256(path.read_bytes()).hexdigest() in re.findall(r"[0-9a-f]{64}", card), path
+
+
+def test_the_reference_set_is_complete():
+    prompts = read_prompts(replace(load_protocol("quickstart").prompts, n=None))
+    assert len(prompts) == 200
+    assert all(Path(prompt.reference).is_file() and prompt.tags["style"] in prompt.text for prompt in prompts)
 
 
 @pytest.fixture(scope="module")
