@@ -45,11 +45,11 @@ def features(audio: torch.Tensor) -> torch.Tensor:
 
     No window looks past the end of its token frame, so that an onset never leaks into the frame before.
     """
-    window = torch.hann_window(WINDOW)
+    window = torch.hann_window(WINDOW, device=audio.device)
     step = HOP // SUBFRAMES
     padded = nn.functional.pad(audio, (WINDOW - step, 0)).unfold(-1, WINDOW, step)
     spectrum = torch.fft.rfft(padded * window, n=1024).abs() / window.sum() * 2
-    mel = torch.log((spectrum @ mel_filters(1024, N_MELS)).clamp_min(FLOOR))
+    mel = torch.log((spectrum @ mel_filters(1024, N_MELS).to(audio.device)).clamp_min(FLOOR))
     frames = audio.shape[-1] // HOP
     return mel[:, : frames * SUBFRAMES].reshape(len(audio), frames, SUBFRAMES * N_MELS)
 
@@ -157,14 +157,14 @@ def spectral_loss(made: torch.Tensor, real: torch.Tensor, floor: float = FLOOR) 
 
     Mel amplitudes below ``floor`` count as equal.
     """
-    total = torch.zeros(())
+    total = torch.zeros((), device=made.device)
     for n_fft in (256, 512, 1024, 2048):
-        window = torch.hann_window(n_fft)
+        window = torch.hann_window(n_fft, device=made.device)
         a, b = (
             torch.stft(x, n_fft, n_fft // 4, window=window, return_complex=True).abs() / window.sum() * 2
             for x in (made, real)
         )
-        filters = mel_filters(n_fft, min(80, n_fft // 8))
+        filters = mel_filters(n_fft, min(80, n_fft // 8)).to(made.device)
         logs = [torch.log((x.transpose(1, 2) @ filters).clamp_min(floor)) for x in (a, b)]
         total = total + (logs[0] - logs[1]).abs().mean() + 0.5 * (a - b).norm() / b.norm().clamp_min(1e-3)
     return total / 4
@@ -210,10 +210,10 @@ def train_decoder(
         rows, starts = rng.integers(len(audio), size=batch), rng.integers(codes.shape[-1] - frames + 1, size=batch)
         real = np.stack([audio[r, s * HOP : (s + frames) * HOP] for r, s in zip(rows, starts, strict=True)])
         picked = torch.stack([codes[r, :, s : s + frames] for r, s in zip(rows.tolist(), starts.tolist(), strict=True)])
-        latents = lookup(picked, books).transpose(1, 2)
-        with torch.autocast("cpu", torch.bfloat16):
+        latents = lookup(picked, books).transpose(1, 2).to(codec.device)
+        with torch.autocast(codec.device.type, torch.bfloat16):
             made = codec.decoder(latents)
-        return spectral_loss(made[:, 0].float(), torch.from_numpy(to_float(real)), floor)
+        return spectral_loss(made[:, 0].float(), torch.from_numpy(to_float(real)).to(codec.device), floor)
 
     return _fit(codec.decoder, loss_of, minutes, lr, "decoder", save)
 
@@ -230,9 +230,9 @@ def train_encoder(
         real = np.stack([audio[r, s * HOP : (s + frames) * HOP] for r, s in zip(rows, starts, strict=True)])
         x = torch.from_numpy(to_float(real))
         with torch.no_grad():
-            target = latents(x)
+            target = latents(x).to(codec.device)
         # in float32: some CPUs' bfloat16 convolutions are wrong at these strides (torch 2.13; the decoder's are right)
-        return (codec.encoder(x[:, None]).transpose(1, 2) - target).square().mean()
+        return (codec.encoder(x[:, None].to(codec.device)).transpose(1, 2) - target).square().mean()
 
     return _fit(codec.encoder, loss_of, minutes, 1.5e-3, "encoder", save)
 
@@ -244,14 +244,16 @@ def tokenise(audio: np.ndarray, latents: Latents, books: torch.Tensor) -> torch.
 
 def save_codec(codec: EncodecModel, folder: Path) -> None:
     """Writes the codec in half precision, in transformers' format."""
-    state = {name: value.half() if value.is_floating_point() else value for name, value in codec.state_dict().items()}
+    state = {
+        name: (value.half() if value.is_floating_point() else value).cpu() for name, value in codec.state_dict().items()
+    }
     codec.save_pretrained(folder, state_dict=state)
 
 
 @torch.no_grad()
 def held_out_figures(codec: EncodecModel, audio: np.ndarray, codes: torch.Tensor, clips: int = 64) -> dict:
     """Spectral loss of decoded held-out tokens, and how often the encoder finds the tokens of the latents."""
-    codec.eval()
+    codec.cpu().eval()
     real = torch.from_numpy(to_float(audio[:clips]))
     found = codec.encode(real[:, None]).audio_codes[0]
     made = codec.decode(codes[:clips].long()[None], [None]).audio_values[:, 0]

@@ -23,11 +23,12 @@ class Corpus:
     pieces: Sequence[Piece]
     text_folder: Path
     rng: np.random.Generator
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         """Loads the text encoder."""
         self.tokenizer = AutoTokenizer.from_pretrained(self.text_folder)
-        self.encoder = T5EncoderModel.from_pretrained(self.text_folder).float().eval()
+        self.encoder = T5EncoderModel.from_pretrained(self.text_folder).float().eval().to(self.device)
 
     def captions(self, rows: Sequence[int] | np.ndarray) -> list[str]:
         """A random paraphrase of each row, or now and then the plain caption."""
@@ -37,8 +38,8 @@ class Corpus:
     @torch.no_grad()
     def hidden(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Text encoder states [B, S, 128] and mask [B, S] of texts."""
-        tokens = tokenize(self.tokenizer, texts)
-        with torch.autocast("cpu", torch.bfloat16):
+        tokens = {name: value.to(self.device) for name, value in tokenize(self.tokenizer, texts).items()}
+        with torch.autocast(self.device, torch.bfloat16):
             states = self.encoder(**tokens).last_hidden_state
         return states.float(), tokens["attention_mask"].bool()
 
@@ -46,7 +47,7 @@ class Corpus:
         """A random batch; its last rows are without text."""
         rows = self.rng.integers(len(self.codes), size=size)
         hidden, mask = self.hidden(self.captions(rows))
-        return Batch(self.codes[rows].long(), hidden, mask)
+        return Batch(self.codes[rows].long().to(self.device), hidden, mask)
 
 
 @dataclass

@@ -6,10 +6,10 @@ All three have the same network, data, tokens and optimiser; they differ only in
 import json
 import logging
 import time
-from dataclasses import asdict, dataclass
+from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import nn
@@ -42,21 +42,55 @@ def optimizers(lm: LanguageModel, lr: float) -> list[torch.optim.Optimizer]:
     ]
 
 
-@dataclass
-class Progress:
-    """Where a run of training stands; saved with its state so that it can go on."""
-
-    step: int = 0
-    seconds: float = 0.0
-
-    def done(self, minutes: float, max_steps: int | None) -> float:
-        """Share of the time, or of the steps if that is more."""
-        return max(self.seconds / (60 * minutes), self.step / max_steps if max_steps else 0.0)
-
-
 def learning_rate(done: float, step: int, peak: float) -> float:
-    """Warm-up over 200 steps, flat, then linear to zero over the last 40 % of the time budget."""
+    """Warm-up over 200 steps, flat, then linear to zero over the last 40 % of the budget."""
     return peak * min(1.0, (step + 1) / 200) * min(1.0, (1 - done) / 0.4)
+
+
+class Trainer:
+    """One family in training: its network, optimisers and how far it is; saved so that it can go on."""
+
+    def __init__(self, family: str, state: Path, device: str, lr: float, seed: int) -> None:
+        """Goes on from the file ``state`` if there is one."""
+        torch.manual_seed(seed)
+        self.family, self.state, self.device, self.lr = family, state, device, lr
+        self.lm = LanguageModel(tiny_config(family)).to(device)
+        self.optimizers = optimizers(self.lm, lr)
+        self.step, self.seconds = 0, 0.0
+        if state.is_file():
+            saved = torch.load(state, weights_only=True, map_location=device)
+            self.lm.load_state_dict(saved["model"])
+            for optimizer, optimizer_state in zip(self.optimizers, saved["optimizers"], strict=True):
+                optimizer.load_state_dict(optimizer_state)
+            self.step, self.seconds = saved["step"], saved["seconds"]
+            log.info("%s: goes on at step %d", family, self.step)
+        self.generator = torch.Generator().manual_seed(seed + self.step)
+
+    def save(self) -> None:
+        """Writes the state, whole or not at all."""
+        self.state.parent.mkdir(parents=True, exist_ok=True)
+        states = [optimizer.state_dict() for optimizer in self.optimizers]
+        content = {"model": self.lm.state_dict(), "optimizers": states, "step": self.step, "seconds": self.seconds}
+        torch.save(content, self.state.with_suffix(".partial"))
+        self.state.with_suffix(".partial").replace(self.state)
+
+    def learn(self, batch: Batch, done: float) -> Loss:
+        """One step on a batch; ``done`` is the share of the budget that is spent."""
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(done, self.step, self.lr)
+        loss = Loss()
+        # on the CPU the fused attention's backward pass is three times slower than plain matrix products
+        kernel = sdpa_kernel(SDPBackend.MATH) if self.device == "cpu" else nullcontext()
+        with kernel, torch.autocast(self.device, torch.bfloat16):
+            OBJECTIVES[self.family](self.lm, batch, loss, self.generator)
+        loss.mean().backward()
+        nn.utils.clip_grad_norm_(self.lm.parameters(), 1.0)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        self.step += 1
+        return loss
 
 
 def train_language(
@@ -65,74 +99,39 @@ def train_language(
 ) -> dict:  # fmt: skip
     """Trains one family for ``minutes`` of its own time, resuming where it stopped; writes ``out`` and returns figures.
 
-    max_steps ends it earlier; then the seed alone fixes the weights.
+    max_steps ends it earlier; then, unless it was interrupted, the seed alone fixes the weights.
     """
-    torch.manual_seed(seed)
-    generator = torch.Generator().manual_seed(seed)
-    lm = LanguageModel(tiny_config(family))
-    opts = optimizers(lm, lr)
-    at = Progress()
-    state = state_folder / f"{family}.pt"
-    if state.is_file():
-        saved = torch.load(state, weights_only=True)
-        lm.load_state_dict(saved["model"])
-        for opt, opt_state in zip(opts, saved["optimizers"], strict=True):
-            opt.load_state_dict(opt_state)
-        at = Progress(saved["step"], saved["seconds"])
-        log.info("%s: goes on at step %d", family, at.step)
+    trainer = Trainer(family, state_folder / f"{family}.pt", train.device, lr, seed)
     last = saved_at = time.perf_counter()
-    running: list[float] = []
-    while (done := at.done(minutes, max_steps)) < 1:
-        for opt in opts:
-            for group in opt.param_groups:
-                group["lr"] = learning_rate(done, at.step, lr)
-        loss = Loss()
-        # the fused attention's backward pass is three times slower on the CPU than plain matrix products
-        with sdpa_kernel(SDPBackend.MATH), torch.autocast("cpu", torch.bfloat16):
-            OBJECTIVES[family](lm, train.batch(batch), loss, generator)
-        mean = loss.mean()
-        mean.backward()
-        nn.utils.clip_grad_norm_(lm.parameters(), 1.0)
-        for opt in opts:
-            opt.step()
-            opt.zero_grad()
-        running.append(mean.item())
+    while (done := max(trainer.seconds / (60 * minutes), trainer.step / max_steps if max_steps else 0.0)) < 1:
+        loss = trainer.learn(train.batch(batch), done)
         now = time.perf_counter()
-        at.step, at.seconds, last = at.step + 1, at.seconds + now - last, now
-        if at.step % 100 == 0:
-            by_book = " ".join(f"{value:.2f}" for value in loss.by_codebook())
-            log.info(
-                "%s: step %d, %.0f s, loss %.3f, by codebook %s",
-                family, at.step, at.seconds, np.mean(running[-100:]), by_book,
-            )  # fmt: skip
+        trainer.seconds, last = trainer.seconds + now - last, now
+        if trainer.step % 100 == 0:
+            books = " ".join(f"{value:.2f}" for value in loss.by_codebook())
+            log.info("%s: step %d, %.0f s, loss by codebook %s", family, trainer.step, trainer.seconds, books)
         if now - saved_at > save_every:
-            _save_state(state, lm, opts, at)
+            trainer.save()
             saved_at = now
-    _save_state(state, lm, opts, at)
-    save_language(lm, family, out)
-    figures = {"steps": at.step, "seconds": round(at.seconds), "batch": batch, "held_out": validate(lm, family, valid)}
-    log.info("%s: %s", family, json.dumps(figures))
-    return figures
-
-
-def _save_state(path: Path, lm: LanguageModel, opts: list[torch.optim.Optimizer], at: Progress) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    content = {"model": lm.state_dict(), "optimizers": [opt.state_dict() for opt in opts], **asdict(at)}
-    torch.save(content, path.with_suffix(".partial"))
-    path.with_suffix(".partial").replace(path)
+    trainer.save()
+    save_language(trainer.lm, family, out)
+    figures = {"steps": trainer.step, "seconds": round(trainer.seconds), "batch": batch}
+    return figures | {"device": train.device, "held_out": validate(trainer.lm, family, valid)}
 
 
 def save_language(lm: LanguageModel, family: str, out: Path) -> None:
     """config.json and model.safetensors in half precision."""
     out.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.half().contiguous() for name, value in lm.state_dict().items()}, out / "model.safetensors")
+    save_file(
+        {name: value.half().contiguous().cpu() for name, value in lm.state_dict().items()}, out / "model.safetensors"
+    )
     (out / "config.json").write_text(json.dumps({"family": family, **asdict(lm.config)}, indent=1) + "\n")
 
 
 @torch.no_grad()
 def validate(lm: LanguageModel, family: str, valid: Corpus, clips: int = 128) -> dict[str, list[float]]:
     """Held-out cross-entropy by codebook (nats) with the right, a shuffled and no caption."""
-    codes = valid.codes[:clips].long()
+    codes = valid.codes[:clips].long().to(valid.device)
     hidden, mask = valid.hidden([plain(piece) for piece in valid.pieces[:clips]])
     batches = {"right": Batch(codes, hidden, mask), "shuffled": Batch(codes, hidden.roll(1, 0), mask.roll(1, 0))}
     result = {}
@@ -140,13 +139,13 @@ def validate(lm: LanguageModel, family: str, valid: Corpus, clips: int = 128) ->
         drop = 1.0 if name == "none" else 0.0
         if family != "masked":
             loss = Loss()
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast(valid.device, torch.bfloat16):
                 autoregressive_loss(lm, batch, loss, drop=drop)
             result[f"autoregressive, {name} caption"] = [round(v, 3) for v in loss.by_codebook()]
         if family != "autoregressive":
             for rate in (0.6, 1.0):
                 loss = Loss()
-                with torch.autocast("cpu", torch.bfloat16):
+                with torch.autocast(valid.device, torch.bfloat16):
                     masked_loss(lm, batch, loss, torch.Generator().manual_seed(1), rate=rate, drop=drop)
                 result[f"masked {rate:.0%}, {name} caption"] = [round(v, 3) for v in loss.by_codebook()]
     return result

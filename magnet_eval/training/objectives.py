@@ -64,18 +64,18 @@ def masked_loss(
         codes = part.codes[..., :frames].clone()
         uniform = torch.rand(rows, generator=generator)
         rates = torch.cos(uniform * math.pi / 2) if rate is None else torch.full((rows,), rate)
-        hidden = span_masks(rates, frames, span, generator)
+        hidden = span_masks(rates, frames, span, generator).to(codes.device)
         if prompts:  # frames before a random time are given
             start = torch.rand(rows, generator=generator) * 0.8 * frames
-            hidden &= torch.arange(frames) >= start[:, None]
+            given = (torch.arange(frames) < start[:, None]).to(codes.device)
+            hidden &= ~given
         targets = codes[:, k].clone()
         codes[:, k].masked_fill_(hidden, token)
         codes[:, k + 1 :] = token
         if prompts:
-            given = (torch.arange(frames) < start[:, None])[:, None]
-            codes[:, k + 1 :] = torch.where(given, part.codes[:, k + 1 :, :frames], codes[:, k + 1 :])
+            codes[:, k + 1 :] = torch.where(given[:, None], part.codes[:, k + 1 :, :frames], codes[:, k + 1 :])
         text, text_mask = part.conditions(lm, drop)
-        context = local_mask(frames, lm.config.subcodes_context) if k else None
+        context = local_mask(frames, lm.config.subcodes_context, codes.device) if k else None
         logits = lm(codes, text, text_mask, attention_mask=context, codebook=k)[:, 0]
         loss.add(k, logits[hidden], targets[hidden])
 
@@ -85,7 +85,7 @@ def autoregressive_loss(lm: LanguageModel, batch: Batch, loss: Loss, *, drop: fl
     sequence = delay(batch.codes, lm.config.mask_token)
     text, text_mask = batch.conditions(lm, drop)
     inputs = sequence[..., :-1]
-    logits = lm(inputs, text, text_mask, attention_mask=causal_mask(inputs.shape[-1]))
+    logits = lm(inputs, text, text_mask, attention_mask=causal_mask(inputs.shape[-1], inputs.device))
     frames = batch.codes.shape[-1]
     for k in range(lm.config.n_q):
         loss.add(k, logits[:, k, k : k + frames].flatten(0, 1), batch.codes[:, k].flatten())

@@ -40,6 +40,11 @@ class Kitchen:
         return torch.load(self.work / "tokens" / f"{split}.pt", weights_only=True)
 
 
+def device() -> str:
+    """A GPU where there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def data(kitchen: Kitchen, minutes: float) -> dict:
     """Renders all pieces."""
     dataset.prepare(kitchen.data, kitchen.seed)
@@ -92,7 +97,7 @@ def codec(kitchen: Kitchen, minutes: float) -> dict:
     saved = torch.load(kitchen.work / "tokens" / "quantiser.pt", weights_only=True)
     latents, books = parts.Latents(saved["mean"], saved["basis"]), saved["books"]
     torch.manual_seed(kitchen.seed)
-    model = parts.empty_codec()
+    model = parts.empty_codec().to(device())  # type: ignore[arg-type]
     parts.set_codebooks(model, books)
 
     def save() -> None:
@@ -121,7 +126,7 @@ def _language(family: str) -> Callable[[Kitchen, float], dict]:
         def corpus(split: str) -> Corpus:
             pieces = dataset.split_pieces(kitchen.seed)[split]
             rng = np.random.default_rng(kitchen.seed)
-            return Corpus(kitchen.codes(split), pieces, kitchen.out / "text", rng)
+            return Corpus(kitchen.codes(split), pieces, kitchen.out / "text", rng, device())
 
         states = kitchen.work / "states"
         out = kitchen.out / names[family]

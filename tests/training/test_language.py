@@ -19,7 +19,8 @@ CONFIG = LMConfig(dim=32, num_heads=2, num_layers=1, card=16, text_dim=8, span_l
 def batch(rows=32, frames=14):
     generator = torch.Generator().manual_seed(0)
     codes = torch.randint(16, (rows, 4, frames), generator=generator)
-    return Batch(codes, torch.randn(rows, 5, 8), torch.ones(rows, 5, dtype=torch.bool))
+    hidden = torch.randn(rows, 5, 8, generator=generator)
+    return Batch(codes, hidden, torch.ones(rows, 5, dtype=torch.bool))
 
 
 def test_whole_spans_are_hidden_at_the_rate():
@@ -79,3 +80,16 @@ def test_every_family_learns_and_goes_on(tmp_path, monkeypatch):
         assert (tmp_path / family / "model.safetensors").is_file()
         worst = max(max(values) for values in again["held_out"].values())
         assert worst < np.log(16)  # better than guessing
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("family", objectives.OBJECTIVES)
+def test_a_gpu_learns_the_same_objective(family, tmp_path, monkeypatch):
+    monkeypatch.setattr(language, "tiny_config", lambda _: CONFIG)
+    losses = {}
+    for device in ("cpu", "cuda"):
+        data = batch()
+        moved = Batch(data.codes.to(device), data.hidden.to(device), data.mask.to(device))
+        trainer = language.Trainer(family, tmp_path / f"{family}-{device}.pt", device, lr=1e-3, seed=0)
+        losses[device] = trainer.learn(moved, done=0.0).mean().item()
+    assert losses["cuda"] == pytest.approx(losses["cpu"], abs=0.05)
