@@ -19,6 +19,7 @@ from magnet_eval.store import DiskError, RunFolder, content_key, file_hash, writ
 
 log = logging.getLogger(__name__)
 VERSION = 1  # raise it when a change of code changes the audio of an unchanged model
+SHOWN_FAILURES = 3  # warnings of one system; the manifest names every failure
 
 
 def clip_seed(run_seed: int, prompt_id: str) -> int:
@@ -138,5 +139,8 @@ class ClipMaker:
     def fail(self, prompt: Prompt, error: Exception) -> None:
         """Notes that a clip could not be made."""
         reason = str(error) or type(error).__name__
-        log.warning("%s: no clip for %s: %s", self.label, prompt.id, reason)
+        if len(self.failures) < SHOWN_FAILURES:
+            log.warning("%s: no clip for %s: %s", self.label, prompt.id, reason)
+        elif len(self.failures) == SHOWN_FAILURES:
+            log.warning("%s: more clips fail; %s names them all", self.label, self.folder.path / "manifest.json")
         self.failures.append({"system": self.label, "prompt_id": prompt.id, "reason": reason})

@@ -277,3 +277,10 @@ def test_the_program_itself(bench_top):
     assert done.returncode == 0 and "complete -o nospace" in done.stdout and "magnet-eval" in done.stdout.split()[-1]
     done = typed("--version")
     assert done.stdout.strip() == __import__("magnet_eval").__version__
+
+
+def test_a_missing_folder_of_clips_is_one_line(tmp_path, capsys):
+    system = "systems=[{model: files, label: mine, set: {folder: nowhere}}]"
+    assert cli.main(["run", "protocol=quickstart", system, f"results={tmp_path}"]) == 2
+    said = capsys.readouterr().err.strip()
+    assert "nowhere" in said and "\n" not in said

@@ -66,6 +66,10 @@ def fingerprint(model: "Model") -> str:
 
     Raises UserError if a folder that the model names does not exist.
     """
+    if model.family == "files":
+        from magnet_eval.generators.files import folder_of
+
+        folder_of(model)
     settings = dataclasses.asdict(model)
     prose = ("name", "description", "licence", "tiny", "checkpoint", "text", "codec", "prompter", "folder")
     for key in prose:
