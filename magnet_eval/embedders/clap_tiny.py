@@ -5,6 +5,7 @@ Elizalde et al., 2023). It shares nothing with the published CLAP models, and it
 """
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from torch import nn
 
 from magnet_eval.embedders import hash_of, load_weights, weights
 from magnet_eval.embedders.mel import log_mel, window_starts
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -151,5 +154,11 @@ class ClapTinyEmbedder:
     @torch.inference_mode()
     def embed_text(self, texts: Sequence[str]) -> np.ndarray:
         """Texts -> unit vectors float32 [n, dim]."""
-        ids, mask = tokenize(self.tokenizer, texts, self.model.config.max_tokens)
+        longest = self.model.config.max_tokens
+        n_cut = sum(len(ids) > longest for ids in self.tokenizer(list(texts), verbose=False)["input_ids"])
+        if n_cut:
+            log.warning(
+                "clap_tiny reads the first %d tokens of a text; %d of %d are longer", longest, n_cut, len(texts)
+            )
+        ids, mask = tokenize(self.tokenizer, texts, longest)
         return self.model.text(ids.to(self.device), mask.to(self.device)).cpu().numpy()

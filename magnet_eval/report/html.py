@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +36,8 @@ def build(run_folder: RunFolder | Path, out: Path) -> Path:
         data = load(folder)
         sounds = Sounds(out.with_name(f"{out.stem}_audio"))
         shown = entries(data, sounds)
-        if sounds.folder.is_dir():
-            shutil.rmtree(sounds.folder)
+        for stale in sounds.folder.glob("*.flac"):  # an earlier page's; whatever else lies there is not ours
+            stale.unlink()
         for name, audio in sounds.files.items():
             write_atomic(sounds.folder / name, audio)
         write_atomic(out, page(data, shown, len(sounds.files), key))
