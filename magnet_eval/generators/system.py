@@ -1,12 +1,13 @@
 """From prompts to audio around a token decoder: text, blocks of clips, codec, and the time each takes.
 
-Why blocks: the last bits of a matrix product depend on how many rows it has (measured on CPUs and GPUs alike), and a
+Why blocks: the last bits of a matrix product depend on how many rows it has (measured on a CPU), and a
 sampled token sooner or later depends on the last bits. With ``exact`` the network therefore always runs on blocks of
 the same size, the last one filled up with copies, and a clip's audio depends on its own seed only (on one machine with
 one number of threads). Without it, a call is one batch: what a speed measurement wants.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ def blocks(lengths: Sequence[int], size: int) -> Iterator[tuple[list[int], int]]
             yield block + block[-1:] * (size - len(block)), padded
 
 
-class TextToAudio:
+class TextToAudio(ABC):
     """What the token families share; each gives its own ``decode`` and block size."""
 
     block: dict[str, int]  # clips per network call, by kind of device
@@ -91,9 +92,9 @@ class TextToAudio:
                 )
         return lm
 
+    @abstractmethod
     def decode(self, texts: Texts, frames: int, seeds: Sequence[int]) -> Tokens:
         """Tokens of one block."""
-        raise NotImplementedError
 
     @torch.inference_mode()
     def generate(self, prompts: Sequence[Prompt], seeds: Sequence[int]) -> Generation:

@@ -1,6 +1,6 @@
 """Figures as inline SVG: text stays text, ink and lines take the page's colours, so that one file suits light and dark.
 
-Drawn with placeholder colours that are then replaced by CSS variables; ids get the figure's name as a prefix, since all
+Drawn with stand-in colours that CSS variables then take the place of; ids get the figure's name as a prefix, since all
 figures share one page. Captions (n, unit, direction) are the page's, beside the figure.
 """
 
