@@ -70,7 +70,7 @@ def register(options: type[Any]) -> None:
     for group, load in GROUPS.items():
         for name in zoo.names(f"{group}s"):
             try:
-                node = dataclasses.asdict(load(name))
+                node = node_of(load(name))
             except UserError:
                 node = {}
             store.store(group=group, name=name, node=node)
@@ -78,6 +78,11 @@ def register(options: type[Any]) -> None:
     groups = [{group: values.pop(group)} for group in GROUPS if group in values]
     node = {"defaults": [*groups, *HYDRA_DEFAULTS, "_self_"], "hydra": SWEEP, **values}
     store.store(name=options.__name__.lower(), node=node)
+
+
+def node_of(chosen: Any) -> dict[str, Any]:
+    """A model or protocol as plain values, with a key for everything that can be set."""
+    return chosen.node() if isinstance(chosen, config.Model) else dataclasses.asdict(chosen)
 
 
 def defaults(options: type[Any]) -> dict[str, Any]:
@@ -107,7 +112,7 @@ def check_arguments(options: type[Any], arguments: Sequence[str]) -> None:
             rest.append(key)
     for group in GROUPS:
         if isinstance(tree.get(group), str):
-            tree[group] = dataclasses.asdict(GROUPS[group](tree[group]))
+            tree[group] = node_of(GROUPS[group](tree[group]))
     for key in rest:
         _check_key(key, tree)
 

@@ -1,7 +1,7 @@
 """The vocabulary of models/, protocols/ and the command line as typed dataclasses. They check; they never act.
 
 Conventions: lengths in seconds, a missing choice is None, a wrong value is a UserError of one line.
-In here: Model, System, Protocol with its blocks, Run; and what turns a name into one of them.
+In here: System, Protocol with its blocks, Run; and what turns a name into one of them. Model is in model.py.
 """
 
 import dataclasses
@@ -10,21 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from magnet_eval import zoo
-from magnet_eval.decoding import (
-    DECODING,
-    AutoregressiveDecoding,
-    HybridDecoding,
-    MaskedDecoding,
-    Rescoring,
-    between,
-)
+from magnet_eval.decoding import between
 from magnet_eval.lookup import UserError, check
+from magnet_eval.model import CONTROLS as CONTROLS
+from magnet_eval.model import Model as Model
 from magnet_eval.typed import typed
 
-CONTROLS = {  # families that bound the others and do not compete
-    "codec": "codec round trip: the real clip, encoded and decoded",
-    "unigram": "control: tokens drawn without a model",
-}
 MAX_TEXT = 2000  # characters of a prompt: far above any caption. A text encoder may take fewer, and then warns
 
 
@@ -37,42 +28,6 @@ def check_text(text: str) -> str:
             f"a prompt has {len(text)} characters, allowed are {MAX_TEXT}: {text[:40]!r}... Shorten it to one caption."
         )
     return text
-
-
-@dataclass
-class Model:
-    """One entry of the model zoo (models/NAME.yaml)."""
-
-    family: str
-    checkpoint: str = ""  # these are folders, relative to the YAML's folder or absolute; see ``find``
-    text: str = ""
-    codec: str = ""
-    decoding: MaskedDecoding | AutoregressiveDecoding | HybridDecoding | dict[str, Any] | None = None
-    prompter: str | None = None  # hybrid only: a second checkpoint that writes the beginning
-    rescorer: Rescoring | None = None  # masked only
-    folder: str | None = None  # files only: audio named PROMPT-ID.wav
-    description: str = ""
-    licence: str = ""
-    tiny: bool = False  # scores of it are labelled tiny
-    name: str = ""  # the YAML's stem
-
-    def __post_init__(self) -> None:
-        """Gives ``decoding`` the type of its family; a family of the user's own (pkg.module:object) keeps a dict."""
-        if ":" in self.family:
-            return
-        kind = DECODING[check("family", self.family, DECODING)]
-        if kind is not None:
-            self.decoding = typed(kind, self.decoding or {}, "decoding")
-        elif self.decoding:
-            raise UserError(f"family {self.family} has no decoding settings, got {self.decoding!r}; take them out.")
-        for name, owner in (("prompter", "hybrid"), ("rescorer", "masked"), ("folder", "files")):
-            if getattr(self, name) and self.family != owner:
-                raise UserError(f"{name} belongs to family {owner}; {self.name or 'this model'} is {self.family}.")
-
-    def find(self, value: str) -> Path:
-        """The path behind ``checkpoint``, ``text``, ...: absolute, or in the first models folder that has it."""
-        places = [home / value for home in zoo.folders("models")]
-        return next((place for place in places if place.exists()), places[-1])
 
 
 @dataclass
@@ -266,7 +221,7 @@ def _load(kind: type[Any], folder: str, name: str) -> Any:
 
 def resolve_system(system: System) -> Model:
     """The system's model with its changes applied; ``name`` stays the model's."""
-    settings = dataclasses.asdict(load_model(system.model))
+    settings = load_model(system.model).node()
     for path, value in system.set.items():
         *parents, last = path.split(".")
         block = settings

@@ -85,10 +85,13 @@ class HybridDecoding:
             )
 
 
-DECODING: dict[str, type | None] = {  # family -> its settings; None: nothing to decide
+DECODING: dict[str, type | None] = {  # family -> its settings; dict: another package's own; None: nothing to decide
     "masked": MaskedDecoding,
     "autoregressive": AutoregressiveDecoding,
     "hybrid": HybridDecoding,
+    "transformers": dict,
+    "audiocraft": dict,
+    "diffusers": dict,
     "codec": None,
     "unigram": None,
     "files": None,

@@ -1,15 +1,21 @@
 """The two folders that are the zoo, models/ and protocols/: where they are and what is in them.
 
 The working directory's own folders come first, then those that ship with the package (in a checkout the
-repository's, in an installed wheel the package's own copy). Weights lie in the models folders too.
+repository's, in an installed wheel the package's own copy). Weights lie in the models folders too, anywhere on disk,
+or in the hub's cache, which is read and never filled: nothing here asks the network for anything.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from magnet_eval.lookup import UserError, unknown
+
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+OLD_NAMES = {"google-t5/": ""}  # owner -> its prefix before the hub had owners; caches may still have that
 
 
 def root() -> Path:
@@ -47,3 +53,39 @@ def read(kind: str, name: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{known[name]} must be a mapping of names to values, got {content!r}.")
     return content
+
+
+def find(value: str) -> Path:
+    """The place of a model's part: a path, a folder or file below ./models or the shipped models, or a hub id's cache.
+
+    Where there is none, the place among the shipped models where it would be.
+    """
+    path = Path(value).expanduser()
+    places = [path] if path.is_absolute() else [*(home / path for home in folders("models")), Path.cwd() / path]
+    here = next((place for place in places if place.exists()), None)
+    return here or cached(value) or (path if path.is_absolute() else root() / "models" / path)
+
+
+def cached(value: str) -> Path | None:
+    """The newest snapshot of a hub id in the hub's cache; None if it is not there, or no hub id."""
+    if not HUB_ID.fullmatch(value) or value.startswith("tiny/"):
+        return None
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    names = [value, *(new + value.removeprefix(old) for old, new in OLD_NAMES.items() if value.startswith(old))]
+    for name in names:
+        try:
+            return Path(snapshot_download(name, local_files_only=True))
+        except (LocalEntryNotFoundError, HFValidationError):
+            continue
+    return None
+
+
+def how_to_get(value: str) -> str:
+    """What to type to have a part that is not here."""
+    if value.startswith("tiny/"):
+        return f"restore models/{value} from the repository"
+    if HUB_ID.fullmatch(value):
+        return f"hf download {value}"
+    return "copy it there"

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from magnet_eval import compose, config, zoo
-from magnet_eval.decoding import HybridDecoding
+from magnet_eval.decoding import HybridDecoding, MaskedDecoding
 from magnet_eval.lookup import UserError
 from magnet_eval.options import GenerateOptions
 from magnet_eval.typed import typed
@@ -54,8 +54,9 @@ def test_values_reach_the_dataclasses_and_nothing_else_changes(own_zoo):
 
 def test_a_models_decoding_can_be_changed_on_the_command_line(own_zoo):
     words = ["model=mine", "prompts=[a bell]", "model.decoding.top_p=0.5", "model.decoding.steps=[5,4,3,2]"]
-    decoding = compose.compose(GenerateOptions, words).model.decoding
-    assert decoding == config.MaskedDecoding(steps=[5, 4, 3, 2], top_p=0.5)
+    model = compose.compose(GenerateOptions, words).model
+    assert model.settings() == MaskedDecoding(steps=[5, 4, 3, 2], top_p=0.5)
+    assert model.decoding == {"steps": [5, 4, 3, 2], "top_p": 0.5}
 
 
 def test_systems_are_picked_by_label_or_taken_from_the_zoo(own_zoo):
@@ -70,8 +71,8 @@ def test_systems_are_picked_by_label_or_taken_from_the_zoo(own_zoo):
 def test_a_chosen_system_with_changes_is_not_the_protocols_own_of_that_name(own_zoo):
     run = compose.compose(config.Run, ["protocol=short", "systems=[{model: mine, set: {decoding.top_p: 0.5}}]"])
     (system,) = run.protocol.systems
-    assert config.resolve_system(system).decoding.top_p == 0.5
-    with pytest.raises(UserError, match=r"unknown key 'decoding\.steps\.x': steps has no keys below it"):
+    assert config.resolve_system(system).settings().top_p == 0.5
+    with pytest.raises(UserError, match=r"decoding\.steps must be a list such as \[a, b\], got \{'x': 1\}"):
         config.resolve_system(config.System("mine", set={"decoding.steps.x": 1}))
     run = compose.compose(config.Run, ["protocol=short", "systems=[{model: unigram-tiny, label: 60 steps}]"])
     assert run.protocol.systems[0].model == "unigram-tiny"
@@ -79,8 +80,8 @@ def test_a_chosen_system_with_changes_is_not_the_protocols_own_of_that_name(own_
 
 def test_changes_of_a_system_do_not_leak_into_the_model(own_zoo):
     changed = config.resolve_system(config.System("mine", set={"decoding.steps": [60, 1, 1, 1]}))
-    assert changed.decoding.steps == [60, 1, 1, 1]
-    assert config.load_model("mine").decoding.steps == [20, 10, 10, 10]
+    assert changed.settings().steps == [60, 1, 1, 1]
+    assert config.load_model("mine").settings().steps == [20, 10, 10, 10]
 
 
 def test_a_file_of_the_working_directory_wins_and_finds_its_own_weights(own_zoo):
