@@ -21,6 +21,11 @@ def _check_sampling(temperature: float, top_p: float, top_k: int, sampling: str)
     check("decoding.sampling", sampling, SAMPLING)
 
 
+def _check_stride(seconds: float | None) -> None:
+    if seconds is not None and not seconds > 0:  # the upper limit is the model's segment; see generators/long.py
+        raise UserError(f"decoding.stride_seconds must be above 0, got {seconds:g}.")
+
+
 @dataclass
 class MaskedDecoding:
     """How MAGNeT decodes: iterations per codebook, sampling, annealed guidance, spans (Ziv et al., 2024)."""
@@ -37,6 +42,7 @@ class MaskedDecoding:
     schedule: str = "code"  # of the masked share: as the published code has it, or as the paper writes it
     greedy: bool = False
     sampling: str = "per_clip"
+    stride_seconds: float | None = None  # between windows, where a clip is longer than a segment; None: 0.6 of it
 
     def __post_init__(self) -> None:
         """Refuses what cannot be decoded with."""
@@ -45,6 +51,7 @@ class MaskedDecoding:
         for steps in self.steps:
             between("decoding.steps", steps, 1, 10_000)
         _check_sampling(self.temperature, self.top_p, self.top_k, self.sampling)
+        _check_stride(self.stride_seconds)
         check("decoding.span_arrangement", self.span_arrangement, ("nonoverlap", "stride1"))
         check("decoding.span_scoring", self.span_scoring, ("max", "prod"))
         check("decoding.schedule", self.schedule, ("code", "paper"))
@@ -61,10 +68,12 @@ class AutoregressiveDecoding:
     greedy: bool = False
     two_step_cfg: bool = False  # conditioned and unconditioned halves in two calls: less memory, more time
     sampling: str = "per_clip"
+    stride_seconds: float | None = None  # between windows, where a clip is longer than a segment; None: 0.6 of it
 
     def __post_init__(self) -> None:
         """Refuses what cannot be decoded with."""
         _check_sampling(self.temperature, self.top_p, self.top_k, self.sampling)
+        _check_stride(self.stride_seconds)
 
 
 @dataclass
@@ -76,12 +85,17 @@ class HybridDecoding:
     masked: MaskedDecoding = field(default_factory=MaskedDecoding)
 
     def __post_init__(self) -> None:
-        """Refuses a negative beginning, and two kinds of random numbers in one clip."""
+        """Refuses a negative beginning, two kinds of random numbers in one clip, and a stride without a use."""
         between("decoding.prompt_seconds", self.prompt_seconds, 0)
         if self.autoregressive.sampling != self.masked.sampling:
             raise UserError(
                 f"decoding.autoregressive.sampling is {self.autoregressive.sampling} and decoding.masked.sampling "
                 f"{self.masked.sampling}; set both to one of {', '.join(SAMPLING)}."
+            )
+        if self.autoregressive.stride_seconds is not None:
+            raise UserError(
+                "decoding.autoregressive.stride_seconds has no use in a hybrid, whose later windows are masked; "
+                "set decoding.masked.stride_seconds."
             )
 
 
