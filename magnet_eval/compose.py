@@ -139,7 +139,8 @@ def _check_key(key: str, tree: dict[str, Any]) -> None:
     done: list[str] = []
     for part in key.split("."):
         if block is None:
-            raise UserError(f"{'.'.join(done)} is not set, so {key} cannot be changed; set {done[0]}=NAME first.")
+            place = ".".join(done)
+            raise UserError(f"{place} is not set, so {key} cannot be changed; set {place}=... first.")
         if isinstance(block, list):
             block = {str(index): item for index, item in enumerate(block)}
         prefix = "".join(f"{name}." for name in done)

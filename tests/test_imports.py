@@ -12,7 +12,7 @@ import magnet_eval
 PACKAGE = Path(magnet_eval.__file__).parent
 LAYERS = [  # a module may import from its own layer and those above it in this list
     {"records", "lookup", "audio", "stats", "metrics", "progress", "environment", "table"},
-    {"typed", "decoding", "zoo", "config"},
+    {"typed", "decoding", "presets", "zoo", "model", "config"},
     {"store", "prompts", "generators", "embedders", "speed"},
     {"clips", "embedding", "scoring", "pipeline", "engines", "study", "report", "training"},
     {"options", "compose", "completion", "listing", "doctor", "verbs", "cli", "__main__"},
