@@ -53,28 +53,33 @@ class System:
 
 
 @dataclass
-class Prompts:
-    """Which texts are generated from, and how long the audio is."""
-
-    source: str = "tiny"  # tiny | folder | jsonl, or pkg.module:object
-    n: int | None = None  # the first n; None: all
-    seconds: float = 5.0
-    path: str | None = None  # of the folder or the JSON-lines file
-
-    def __post_init__(self) -> None:
-        """Refuses empty selections and silly lengths."""
-        if self.n is not None:
-            between("prompts.n", self.n, 1)
-        between("prompts.seconds", self.seconds, 0.1, 600)
-
-
-@dataclass
 class Reference:
     """Which real clips the generated ones are compared with."""
 
-    source: str = "tiny"
-    n: int | None = None
-    path: str | None = None
+    source: str = "tiny"  # tiny | folder | jsonl | musiccaps | audiocaps, or pkg.module:object
+    n: int | None = None  # a fixed draw of n; None: all
+    path: str | None = None  # of the folder, the JSON lines or CSV; hub:OWNER/NAME for a data set of the hub
+    audio: str | None = None  # folder of a data set's clips; a manifest of ``magnet-eval data prepare`` names them itself
+    split: str | None = None  # part of a data set: all, eval, balanced; test, val, train
+    captions: str | None = None  # audiocaps: one (a clip), or all of its five
+    ids: str | None = None  # path of a text file with an id a line: these only
+
+    def __post_init__(self) -> None:
+        """Refuses empty selections."""
+        if self.n is not None:
+            between(f"{type(self).__name__.lower()}.n", self.n, 1)
+
+
+@dataclass
+class Prompts(Reference):
+    """Which texts are generated from, and how long the audio is."""
+
+    seconds: float = 5.0
+
+    def __post_init__(self) -> None:
+        """Refuses empty selections and silly lengths."""
+        super().__post_init__()
+        between("prompts.seconds", self.seconds, 0.1, 600)
 
 
 @dataclass
