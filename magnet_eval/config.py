@@ -59,7 +59,7 @@ class Reference:
     source: str = "tiny"  # tiny | folder | jsonl | musiccaps | audiocaps, or pkg.module:object
     n: int | None = None  # a fixed draw of n; None: all
     path: str | None = None  # of the folder, the JSON lines or CSV; hub:OWNER/NAME for a data set of the hub
-    audio: str | None = None  # folder of a data set's clips; a manifest of ``magnet-eval data prepare`` names them itself
+    audio: str | None = None  # folder of a data set's clips, where path is no manifest of data prepare
     split: str | None = None  # part of a data set: all, eval, balanced; test, val, train
     captions: str | None = None  # audiocaps: one (a clip), or all of its five
     ids: str | None = None  # path of a text file with an id a line: these only
