@@ -12,6 +12,7 @@ from torch import Tensor
 
 from magnet_eval import config
 from magnet_eval.decoding import AutoregressiveDecoding
+from magnet_eval.generators import long
 from magnet_eval.generators.sampling import Choose, chooser, sample
 from magnet_eval.generators.system import Texts, TextToAudio
 from magnet_eval.generators.tokens import Stopwatch, Tokens, guide
@@ -108,10 +109,15 @@ class AutoregressiveGenerator(TextToAudio):
     def __init__(self, model: config.Model, device: str, dtype: str, exact: bool) -> None:
         """Raises UserError on missing or damaged weights."""
         super().__init__(model, device, dtype, exact)
-        self.lm = self.load(model.checkpoint)
+        self.lm = self.load("checkpoint")
 
     def decode(self, texts: Texts, frames: int, seeds: Sequence[int]) -> Tokens:
         """Tokens of one block."""
-        settings: AutoregressiveDecoding = self.model.decoding  # type: ignore[assignment]
+        settings: AutoregressiveDecoding = self.model.settings()
         text, text_mask = texts.of(self.lm)
-        return decode(self.lm, text, settings, frames, chooser(self.sampling, seeds, self.device), text_mask=text_mask)
+        choose = chooser(self.sampling, seeds, self.device)
+
+        def window(frames: int, prompt: Tensor | None) -> Tokens:
+            return decode(self.lm, text, settings, frames, choose, text_mask=text_mask, prompt=prompt)
+
+        return long.decode(window, frames, self.lm.config, settings.stride_seconds)

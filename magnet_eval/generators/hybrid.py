@@ -11,7 +11,7 @@ from torch import Tensor
 
 from magnet_eval import config
 from magnet_eval.decoding import HybridDecoding
-from magnet_eval.generators import autoregressive, masked
+from magnet_eval.generators import autoregressive, long, masked
 from magnet_eval.generators.sampling import Choose, chooser
 from magnet_eval.generators.system import Texts, TextToAudio
 from magnet_eval.generators.tokens import Tokens
@@ -61,15 +61,23 @@ class HybridGenerator(TextToAudio):
     def __init__(self, model: config.Model, device: str, dtype: str, exact: bool) -> None:
         """Raises UserError on missing or damaged weights."""
         super().__init__(model, device, dtype, exact)
-        self.lm = self.load(model.checkpoint)
-        self.prompter = self.load(model.prompter) if model.prompter else self.lm
+        self.lm = self.load("checkpoint")
+        self.prompter = self.load("prompter") if model.prompter else self.lm
 
     def setting_of_sampling(self) -> str:
         """That of the masked part; the two parts share their random numbers."""
-        return self.model.decoding.masked.sampling  # type: ignore[union-attr]
+        return self.model.settings().masked.sampling
 
     def decode(self, texts: Texts, frames: int, seeds: Sequence[int]) -> Tokens:
-        """Tokens of one block."""
+        """Tokens of one block; windows after the first are masked throughout."""
         choose = chooser(self.sampling, seeds, self.device)
-        settings: HybridDecoding = self.model.decoding  # type: ignore[assignment]
-        return decode(self.prompter, texts.of(self.prompter), self.lm, texts.of(self.lm), settings, frames, choose)
+        settings: HybridDecoding = self.model.settings()
+        text, beginning = texts.of(self.lm), texts.of(self.prompter)
+
+        def window(frames: int, prompt: Tensor | None) -> Tokens:
+            if prompt is None:
+                return decode(self.prompter, beginning, self.lm, text, settings, frames, choose)
+            return masked.decode(self.lm, text[0], settings.masked, frames, choose, text_mask=text[1], prompt=prompt)
+
+        unit = masked.frames_together(self.lm.config.span_len, settings.masked)
+        return long.decode(window, frames, self.lm.config, settings.masked.stride_seconds, unit)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from magnet_eval import config
 from magnet_eval.decoding import MaskedDecoding
+from magnet_eval.generators import long
 from magnet_eval.generators.rescoring import Rescorer
 from magnet_eval.generators.sampling import Choose, chooser, sample
 from magnet_eval.generators.system import Texts, TextToAudio
@@ -50,11 +51,15 @@ def schedule(n_steps: int, n_units: int, settings: MaskedDecoding) -> list[Step]
     return steps
 
 
+def frames_together(span_len: int, settings: MaskedDecoding) -> int:
+    """Frames that are made as one: a span under ``nonoverlap``, a single one where spans may overlap."""
+    return 1 if settings.span_arrangement == "stride1" else span_len
+
+
 def made_frames(frames: int, span_len: int, settings: MaskedDecoding) -> int:
     """The length rule: ``nonoverlap`` makes whole spans only, so 500 frames asked in spans of 3 become 498."""
-    if settings.span_arrangement == "stride1":
-        return frames
-    return frames // span_len * span_len
+    unit = frames_together(span_len, settings)
+    return frames // unit * unit
 
 
 class WholeSpans:
@@ -241,15 +246,20 @@ class MaskedGenerator(TextToAudio):
     def __init__(self, model: config.Model, device: str, dtype: str, exact: bool) -> None:
         """Raises UserError on missing or damaged weights."""
         super().__init__(model, device, dtype, exact)
-        self.lm = self.load(model.checkpoint)
-        self.rescorer = self.load(model.rescorer.checkpoint) if model.rescorer else None
+        self.lm = self.load("checkpoint")
+        self.rescorer = self.load("rescorer") if model.rescorer else None
 
     def decode(self, texts: Texts, frames: int, seeds: Sequence[int]) -> Tokens:
         """Tokens of one block."""
-        settings: MaskedDecoding = self.model.decoding  # type: ignore[assignment]
+        settings: MaskedDecoding = self.model.settings()
         rescore = None
         if self.rescorer and self.model.rescorer:
             rescore = Rescorer(self.rescorer, *texts.of(self.rescorer), self.model.rescorer)
         text, text_mask = texts.of(self.lm)
         choose = chooser(self.sampling, seeds, self.device)
-        return decode(self.lm, text, settings, frames, choose, text_mask=text_mask, rescore=rescore)
+
+        def window(frames: int, prompt: Tensor | None) -> Tokens:
+            return decode(self.lm, text, settings, frames, choose, text_mask=text_mask, prompt=prompt, rescore=rescore)
+
+        unit = frames_together(self.lm.config.span_len, settings)
+        return long.decode(window, frames, self.lm.config, settings.stride_seconds, unit)

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from magnet_eval import config
-from magnet_eval.generators import Generation, checkpoints
+from magnet_eval.generators import Generation, checkpoints, loading, parts
 from magnet_eval.generators.codec import Codec
 from magnet_eval.generators.text import TextEncoder
 from magnet_eval.generators.tokens import Stopwatch, Tokens
@@ -67,19 +67,24 @@ class TextToAudio(ABC):
         self.device = checkpoints.pick_device(device)
         self.dtype = checkpoints.pick_dtype(dtype)
         self.sampling = self.setting_of_sampling()
-        self.exact = exact and self.sampling == "per_clip"
-        self.text = TextEncoder(model.find(model.text), self.device)
-        self.codec = Codec(model.find(model.codec), self.device)
+        self.isolated = model.padding == "isolated"
+        self.exact = exact and self.sampling == "per_clip" and self.isolated
+        self.text = TextEncoder(parts.place_of(model, "text"), self.device)
+        self.codec = Codec(parts.place_of(model, "codec"), self.device)
         self.sample_rate = self.codec.sample_rate
 
     def setting_of_sampling(self) -> str:
         """``per_clip`` or ``reference``, from the family's decoding settings."""
-        return self.model.decoding.sampling  # type: ignore[union-attr]
+        return self.model.settings().sampling
 
-    def load(self, checkpoint: str) -> LanguageModel:
-        """A language model that fits the text encoder and the codec."""
-        folder = self.model.find(checkpoint)
-        lm = checkpoints.load_language_model(folder, self.device, self.dtype)
+    def load(self, role: str) -> LanguageModel:
+        """The language model of one role (checkpoint, prompter, rescorer), which fits the text encoder and the codec."""
+        place = parts.place_of(self.model, role)
+        family = self.model.family if role == "checkpoint" else "autoregressive"
+        lm = loading.load_language_model(
+            place, self.device, self.dtype,
+            family=family, frame_rate=self.codec.frame_rate, seconds=self.model.seconds,
+        )  # fmt: skip
         for what, got, expected in (
             ("text_dim", lm.config.text_dim, self.text.model.config.d_model),
             ("card", lm.config.card, self.codec.card),
@@ -87,9 +92,14 @@ class TextToAudio(ABC):
         ):
             if got != expected:
                 raise UserError(
-                    f"{folder} has {what} {got:g}, but its text encoder and codec go with {expected:g}. "
+                    f"{place} has {what} {got:g}, but its text encoder and codec go with {expected:g}. "
                     "Set text: and codec: of the model to the folders that it was trained with."
                 )
+        if role == "checkpoint" and self.model.preset and lm.config.segment_seconds != self.model.seconds:
+            raise UserError(
+                f"{place} was trained on clips of {lm.config.segment_seconds:g} s, models/{self.model.name}.yaml says "
+                f"{self.model.seconds:g}, and preset {self.model.preset} depends on it: set seconds to the former."
+            )
         return lm
 
     @abstractmethod
@@ -125,11 +135,6 @@ class TextToAudio(ABC):
             network_evaluations=parts[0].network_evaluations,
             stage_seconds=watch.seconds,
         )
-
-    @property
-    def isolated(self) -> bool:
-        """Whether padding is kept out of attention."""
-        return self.sampling == "per_clip"
 
     def blocks(self, mask: Tensor) -> Iterator[tuple[list[int], int]]:
         """See ``blocks``; everything at once where bits may depend on the batch."""
