@@ -38,6 +38,16 @@ def read(path: Path | str) -> tuple[np.ndarray, int]:
     return np.ascontiguousarray(samples.T), rate
 
 
+def duration(path: Path | str) -> float:
+    """Seconds of an audio file as its header says, without reading its samples. Raises UserError if it has none."""
+    import soundfile
+
+    try:
+        return soundfile.info(path).duration
+    except (soundfile.SoundFileError, RuntimeError, OSError) as error:
+        raise UserError(f"cannot read the audio file {path}: {error}. Convert or remove the file.") from error
+
+
 def write(path: Path | str, audio: np.ndarray, rate: int) -> None:
     """Writes [C, T] or [T] float audio as a 16-bit PCM WAV file, clipped to [-1, 1]; whole or not at all.
 

@@ -42,6 +42,11 @@ VERBS = {
     "score": Verb("judge the clips of a protocol", Run, "protocol=quickstart"),
     "bench": Verb("measure how fast a protocol's systems are", Run, "protocol=quickstart batch=4"),
     "report": Verb("render the report of a protocol's run", Run, "protocol=quickstart reports=here"),
+    "data": Verb(
+        "prepare a published data set: a manifest, and what of its audio is at hand",
+        options.DataOptions,
+        "prepare dataset=musiccaps csv=musiccaps-public.csv audio=clips out=musiccaps.jsonl",
+    ),
     "list": Verb("show models, protocols, metrics or runs", options.ListOptions, "models json=true"),
     "doctor": Verb("say what is installed and what is missing", options.DoctorOptions, "json=true"),
     "train": Verb("make the embedded tiny models again", options.TrainOptions, "what=magnet minutes=60"),
@@ -109,8 +114,9 @@ def understood(name: str, words: Sequence[str]) -> Any:
     """The options of the verb ``name`` that the words amount to. Raises UserError on a wrong one."""
     from magnet_eval.compose import compose
 
-    if name == "list" and words and "=" not in words[0]:
-        words = [f"what={words[0]}", *words[1:]]
+    first = {"list": "what", "data": "action"}.get(name)
+    if first and words and "=" not in words[0]:
+        words = [f"{first}={words[0]}", *words[1:]]
     return compose(VERBS[name].options, words)
 
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from magnet_eval.config import Model, Protocol, System, check_text, option
 from magnet_eval.decoding import between
 from magnet_eval.lookup import UserError, check
+from magnet_eval.prompts import DATASETS
 
+ACTIONS = ("prepare", "download")
 KINDS = ("models", "protocols", "metrics", "runs")
 
 
@@ -52,6 +54,32 @@ class ListOptions:
     def __post_init__(self) -> None:
         """Refuses what there is no list of."""
         check("list", self.what, KINDS)
+
+
+@dataclass
+class DataOptions:
+    """The options of data; its first word may be given without action=."""
+
+    action: str = option("prepare", " | ".join(ACTIONS))
+    dataset: str | None = option(None, " | ".join(DATASETS))
+    csv: str | None = option(None, "its official CSV, or hub:OWNER/NAME")
+    audio: str | None = option(None, "folder with its clips, in any subfolders; only ever read")
+    split: str | None = option(None, "part of it: all, eval, balanced; test, val, train")
+    out: str | None = option(None, "the manifest [data/DATASET.jsonl], or the folder of download [data/DATASET]")
+    tolerance: float = option(0.5, "seconds by which a clip may be shorter or longer than it should")
+    json: bool = option(False, "the availability report instead of its table")
+
+    def __post_init__(self) -> None:
+        """Refuses unknown data sets and actions, and a data set without its table."""
+        check("action", self.action, ACTIONS)
+        between("tolerance", self.tolerance, 0)
+        if self.dataset is None or self.csv is None:
+            needs = "dataset=NAME" if self.dataset is None else "csv=FILE, the official CSV"
+            raise UserError(
+                f"data needs {needs}; e.g. magnet-eval data prepare dataset=musiccaps csv=FILE audio=FOLDER."
+            )
+        check("dataset", self.dataset, DATASETS)
+        self.out = self.out or f"data/{self.dataset}{'.jsonl' if self.action == 'prepare' else ''}"
 
 
 @dataclass

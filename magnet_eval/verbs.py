@@ -1,13 +1,14 @@
-"""What run, generate, score, bench, report and train do; each returns what goes to stdout."""
+"""What run, generate, score, bench, report, data and train do; each returns what goes to stdout."""
 
 import dataclasses
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from magnet_eval import config
 from magnet_eval.config import Generation, Run
-from magnet_eval.lookup import UserError, check
-from magnet_eval.options import GenerateOptions, TrainOptions
+from magnet_eval.lookup import UserError, check, load
+from magnet_eval.options import DataOptions, GenerateOptions, TrainOptions
 from magnet_eval.progress import Progress, bar
 from magnet_eval.store import RunFolder, writing
 from magnet_eval.table import table
@@ -68,6 +69,24 @@ def report(chosen: Run) -> str:
     from magnet_eval import pipeline
 
     return _report(chosen, pipeline.folder_of(chosen))
+
+
+def data(chosen: DataOptions) -> str:
+    """The availability of a data set's clips and where its manifest is; or how many clips were downloaded."""
+    from magnet_eval.prompts import DATASETS, availability, datasets
+
+    assert chosen.dataset and chosen.out  # DataOptions has checked them
+    dataset = load(DATASETS, chosen.dataset, "dataset")
+    entries = datasets.read(dataset, chosen.csv, chosen.split)
+    out = Path(chosen.out).expanduser()
+    with bar() as progress:
+        if chosen.action == "download":
+            from magnet_eval.prompts.download import download
+
+            return download(entries, out, progress)
+        folder = Path(chosen.audio).expanduser() if chosen.audio else None
+        found = availability.prepare(dataset, entries, folder, out, tolerance=chosen.tolerance, progress=progress)
+    return json.dumps(found, indent=1, ensure_ascii=False) if chosen.json else availability.shown(found, out)
 
 
 def train(chosen: TrainOptions) -> str:

@@ -2,10 +2,11 @@
 
 Order: a source lists everything it has; ``n`` keeps the first n in the order of the sha256 of the ids (a fixed draw,
 and a smaller one is part of every larger one); what is kept is sorted by id. Texts typed by hand keep their order.
-In here: SOURCES, read_prompts, read_reference, prompts_from_texts.
+In here: SOURCES, DATASETS, read_prompts, read_reference, prompts_from_texts.
 """
 
 import hashlib
+import inspect
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -14,32 +15,55 @@ from pathlib import Path
 
 from magnet_eval import config
 from magnet_eval.lookup import UserError, load
+from magnet_eval.prompts.idlists import keep
 from magnet_eval.records import Prompt
 
-SOURCES = {  # name -> function(path: str | None, seconds: float) -> list[Prompt]
+SOURCES = {  # name -> function(path: str | None, seconds: float, what it knows of CHOICES and ids) -> list[Prompt]
     "tiny": "magnet_eval.prompts.tiny:read",
     "folder": "magnet_eval.prompts.folder:read_folder",
     "jsonl": "magnet_eval.prompts.folder:read_captions",
+    "musiccaps": "magnet_eval.prompts.musiccaps:read",
+    "audiocaps": "magnet_eval.prompts.audiocaps:read",
+}
+CHOICES = ("audio", "split", "captions")
+DATASETS = {  # name -> what is known of a published data set
+    "musiccaps": "magnet_eval.prompts.musiccaps:DATASET",
+    "audiocaps": "magnet_eval.prompts.audiocaps:DATASET",
 }
 
 
 def read_prompts(settings: config.Prompts) -> list[Prompt]:
     """The prompts that a protocol asks for. Raises UserError on none, duplicate ids, unsafe ids, bad texts."""
-    found = load(SOURCES, settings.source, "prompt source")(settings.path, settings.seconds)
-    return checked(draw(found, settings.n), settings.source)
+    return checked(draw(find(settings, settings.seconds), settings.n), settings.source)
 
 
 def read_reference(settings: config.Reference) -> list[Prompt]:
-    """The real clips (``reference`` is set, the text may be empty) that generated ones are compared with."""
-    found = load(SOURCES, settings.source, "reference source")(settings.path, 0.0)
-    with_audio = draw([prompt for prompt in found if prompt.reference], settings.n)
-    if not with_audio:
+    """The real clips (``reference`` is set, the text may be empty) that generated ones are compared with.
+
+    An audio file counts once, however many captions it has.
+    """
+    by_audio = {prompt.reference: prompt for prompt in reversed(find(settings, 0.0)) if prompt.reference}
+    if not by_audio:
         raise UserError(
             f"the reference source {settings.source!r} ({settings.path or 'embedded'}) has no audio. "
-            "Give reference.path=FOLDER with audio files."
+            "Give reference.path=FOLDER with audio files, or a data set's clips as reference.audio=FOLDER."
         )
-    check_ids(with_audio)
-    return with_audio
+    check_ids(by_audio.values())
+    return draw(by_audio.values(), settings.n)
+
+
+def find(settings: config.Reference, seconds: float) -> list[Prompt]:
+    """Everything of the source that the settings choose. Raises UserError on a choice that the source does not know."""
+    read = load(SOURCES, settings.source, "prompt source")
+    known = inspect.signature(read).parameters
+    given = {name: getattr(settings, name) for name in CHOICES if getattr(settings, name) is not None}
+    if settings.ids and "ids" in known:  # clips may go by other names than their prompts
+        given["ids"] = settings.ids
+    for name, value in given.items():
+        if name not in known:
+            raise UserError(f"source {settings.source!r} has no {name}, got {value!r}; leave it out.")
+    found = read(settings.path, seconds, **given)
+    return found if "ids" in given or not settings.ids else keep(found, settings.ids, lambda prompt: (prompt.id,))
 
 
 def prompts_from_texts(texts: Sequence[str], seconds: float) -> list[Prompt]:
