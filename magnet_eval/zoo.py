@@ -13,7 +13,6 @@ import yaml
 
 from magnet_eval.lookup import UserError, unknown
 
-
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 OLD_NAMES = {"google-t5/": ""}  # owner -> its prefix before the hub had owners; caches may still have that
 
@@ -85,7 +84,7 @@ def cached(value: str) -> Path | None:
 def how_to_get(value: str) -> str:
     """What to type to have a part that is not here."""
     if value.startswith("tiny/"):
-        return f"restore models/{value} from the repository"
+        return f"Restore models/{value} from the repository, or train it: magnet-eval train"
     if HUB_ID.fullmatch(value):
-        return f"hf download {value}"
-    return "copy it there"
+        return f"Get it: hf download {value}"
+    return "Copy it there"

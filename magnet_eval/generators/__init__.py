@@ -1,21 +1,21 @@
 """How clips are made: one module per family of systems, and the table that names them.
 
-In here: Generation (what a call gives), Generator (what a family is), build, fingerprint, weights, inputs. torch is
+In here: Generation (what a call gives), Generator (what a family is), build, fingerprint, weights, depends_on_batch, inputs. torch is
 loaded with the family's module, not before.
 """
 
 import dataclasses
-import functools
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from magnet_eval.lookup import UserError, load
+from magnet_eval.generators import layouts, parts
+from magnet_eval.lookup import load
 from magnet_eval.records import Prompt
 
 if TYPE_CHECKING:
@@ -61,55 +61,47 @@ def build(model: "Model", device: str = "auto", dtype: str = "float32", *, exact
     return load(GENERATORS, model.family, "family")(model, device, dtype, exact)
 
 
+# What names, describes or lists a model, and what ``settings`` and ``parts`` say better.
+PROSE = ("name", "description", "licence", "tiny", "task", "parameters", "sample_rate", "seconds",
+         "checkpoint", "text", "codec", "prompter", "folder", "preset", "decoding")  # fmt: skip
+
+
 def fingerprint(model: "Model") -> str:
     """sha256 over the model's settings and the bytes of its files; names, places and prose do not count.
 
-    Raises UserError if a folder that the model names does not exist.
+    Raises UserError if a part of the model is missing.
     """
     if model.family == "files":
         from magnet_eval.generators.files import folder_of
 
         folder_of(model)
-    settings = dataclasses.asdict(model)
-    prose = ("name", "description", "licence", "tiny", "checkpoint", "text", "codec", "prompter", "folder")
-    for key in prose:
-        settings.pop(key)
-    if settings["rescorer"]:
-        settings["rescorer"].pop("checkpoint")
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    chosen = {name: value for name, value in dataclasses.asdict(model).items() if name not in PROSE}
+    if chosen["rescorer"]:
+        chosen["rescorer"].pop("checkpoint")
+    settings = model.settings()
+    chosen["settings"] = settings if isinstance(settings, dict | None) else dataclasses.asdict(settings)
+    digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode())
     for name, content in weights(model).items():
         digest.update(f"{name}:{content}\n".encode())
     return digest.hexdigest()
 
 
 def weights(model: "Model") -> dict[str, str]:
-    """sha256 of each file of the model's folders, by role/name. Raises UserError if a folder does not exist."""
+    """sha256 of each file of the model's parts, by role/name. Raises UserError if a part is missing."""
     hashes = {}
-    for role, folder in _folders(model):
-        if not folder.is_dir():
-            raise UserError(
-                f"model {model.name}: no folder {folder} ({role}). Check {role}: in models/{model.name}.yaml."
-            )
-        for path in sorted(path for path in folder.iterdir() if path.is_file() and path.suffix != ".md"):
-            stat = path.stat()
-            hashes[f"{role}/{path.name}"] = _file_hash(path, stat.st_size, stat.st_mtime_ns)
+    for one in parts.parts(model):
+        base = one.place if one.place.is_dir() else one.place.parent
+        for path in parts.usable(model, one).files:
+            name = path.relative_to(base).as_posix() if path.is_relative_to(base) else path.name
+            hashes[f"{one.role}/{name}"] = layouts.content_of(path)
     return hashes
 
 
-@functools.cache
-def _file_hash(path: Path, size: int, time: int) -> str:
-    """sha256 of a file; once per process, as systems share text encoder and codec."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _folders(model: "Model") -> Iterator[tuple[str, Path]]:
-    """The folders that a model's audio depends on, by role. Those of ``files`` count clip by clip; see ``inputs``."""
-    rescorer = model.rescorer.checkpoint if model.rescorer else ""
-    named = {"checkpoint": model.checkpoint, "text": model.text, "codec": model.codec, "prompter": model.prompter}
-    for role, value in {**named, "rescorer": rescorer}.items():
-        if value:
-            yield role, model.find(value)
+def depends_on_batch(model: "Model") -> bool:
+    """Whether a clip depends on the others of its call: on their seeds, or on the lengths of their texts."""
+    settings = model.settings()
+    sampling = getattr(getattr(settings, "masked", settings), "sampling", "per_clip")
+    return model.padding == "reference" or sampling == "reference"
 
 
 def inputs(model: "Model", prompt: Prompt) -> list[Path]:

@@ -1,25 +1,24 @@
-"""Reading weights from local folders: every fault is one line that says what to do.
+"""Reading weight files: every fault is one line that says what to do. What is in them is the layouts' business.
 
-In here: our own layout, config.json (fields of LMConfig) + model.safetensors, and transformers' folders. audiocraft's
-state_dict.bin and hub ids belong in ``load_language_model`` too, beside the local folder; the parameter names agree.
+In here: devices, safetensors (one file or shards), torch pickles (tensors and plain values only), transformers' folders,
+and filling a network with what was read, at a memory peak of about the network itself.
 """
 
 import contextlib
-import json
 import logging
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
 
-from magnet_eval.generators.transformer import LanguageModel, LMConfig, config_from_dict
+from magnet_eval.generators.layouts import HINT, check_folder, weight_files
 from magnet_eval.lookup import UserError
 
-WEIGHTS = "model.safetensors"
-HINT = "Copy the complete folder again, or train it with: magnet-eval train"
+POINTER = b"version https://git-lfs"  # what a clone without git-lfs has in place of a large file
 
 
 def pick_device(name: str) -> torch.device:
@@ -39,53 +38,77 @@ def pick_dtype(name: str) -> torch.dtype:
     return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
 
 
-def check_folder(folder: Path, *files: str) -> None:
-    """Raises UserError unless ``folder`` exists and holds ``files``."""
-    if not folder.is_dir():
-        raise UserError(f"no checkpoint folder {folder}. Check the path in the model's YAML. {HINT}")
-    for name in files:
-        if not (folder / name).is_file():
-            found = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
-            raise UserError(f"{folder} has no {name}, it holds {found}. {HINT}")
+def read_weights(path: Path, prefix: str = "") -> dict[str, Tensor]:
+    """The tensors of a safetensors file whose names start with ``prefix``, without it.
 
-
-def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a safetensors file. Raises UserError if it is missing, truncated or no safetensors at all."""
+    Raises UserError if the file is missing, truncated or no safetensors at all.
+    """
     check_folder(path.parent, path.name)
     try:
-        return load_file(path)
+        with safe_open(path, "pt") as file:
+            names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118, no mapping
+            return {name.removeprefix(prefix): file.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is damaged ({error}; {path.stat().st_size} bytes). {HINT}") from error
+        raise _damaged(path, error) from error
 
 
-def read_config(folder: Path) -> LMConfig:
-    """The network's shape from config.json. Raises UserError if that is no JSON or lacks a field."""
-    check_folder(folder, "config.json")
-    path = folder / "config.json"
+def read_pickled(path: Path, *, mapped: bool = False) -> Any:
+    """The content of a torch file that may hold tensors and plain values, and nothing that could run code.
+
+    mapped: tensors stay on disk until they are used; for a look at the rest. Raises UserError on any other file.
+    """
+    check_folder(path.parent, path.name)
     try:
-        return config_from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} does not describe a language model: {error}. {HINT}") from error
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except pickle.UnpicklingError as error:
+        if "Unsupported" in str(error) or "GLOBAL" in str(error):
+            wanted = next((word for word in str(error).split() if "." in word.strip("`.,'")), "an object of its own")
+            raise UserError(
+                f"{path} is refused: it asks for {wanted.strip('`.,')}, and loading that could run a stranger's code. "
+                "Get the file from its publisher again, or convert it to safetensors where you trust it."
+            ) from error
+        raise _damaged(path, error) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise _damaged(path, error) from error
 
 
-def load_language_model(folder: Path, device: torch.device, dtype: torch.dtype) -> LanguageModel:
-    """The language model of a local folder, ready to generate. Raises UserError on missing or wrong weights."""
-    config = read_config(folder)
-    weights = read_weights(folder / WEIGHTS)
-    with torch.device("meta"):
-        lm = LanguageModel(config)
-    wanted = lm.state_dict()
+def _damaged(path: Path, error: Exception) -> UserError:
+    with path.open("rb") as file:
+        if file.read(len(POINTER)) == POINTER:
+            return UserError(f"{path} is only git-lfs's note of a file. Run git lfs pull there, or: hf download.")
+    reason = " ".join(str(error).split())[:200]
+    return UserError(f"{path} is damaged or of another kind ({reason}; {path.stat().st_size} bytes). {HINT}")
+
+
+def read_folder(folder: Path, prefix: str = "") -> dict[str, Tensor]:
+    """The tensors of a folder in transformers' layout (whole or in shards) under ``prefix``, without it."""
+    weights: dict[str, Tensor] = {}
+    for path in weight_files(folder):
+        if path.suffix == ".safetensors":
+            weights |= read_weights(path, prefix)
+        else:
+            content = read_pickled(path)
+            weights |= {name.removeprefix(prefix): value for name, value in content.items() if name.startswith(prefix)}
+    return weights
+
+
+def fill(network: nn.Module, weights: dict[str, Tensor], device: torch.device, dtype: torch.dtype, path: Path) -> None:
+    """Puts ``weights`` (emptied on the way) into a network on the meta device. Raises UserError where they differ.
+
+    One tensor at a time, so that no second copy of the model is ever in memory.
+    """
+    wanted = network.state_dict()
     for name in sorted(wanted.keys() | weights.keys()):
         got = tuple(weights[name].shape) if name in weights else "nothing"
         expected = tuple(wanted[name].shape) if name in wanted else "nothing"
         if got != expected:
             raise UserError(
-                f"{folder / WEIGHTS}: tensor {name} is {got}, config.json asks for {expected}. "
-                f"The two files are not of one model. {HINT}"
+                f"{path}: tensor {name} is {got}, its configuration asks for {expected}. "
+                f"The two are not of one model. {HINT}"
             )
     # Half-precision files are widened here: ``dtype`` alone decides what is computed in.
-    lm.load_state_dict({name: value.to(device, dtype) for name, value in weights.items()}, assign=True)
-    return lm.eval().requires_grad_(False)
+    filled = {name: weights.pop(name).to(device, dtype) for name in list(weights)}
+    network.load_state_dict(filled, assign=True)
 
 
 @contextlib.contextmanager
@@ -104,16 +127,18 @@ def _quiet() -> Iterator[None]:
             theirs.enable_progress_bar()
 
 
-def load_transformers(kind: Any, folder: Path, device: torch.device) -> Any:
-    """A transformers model of class ``kind`` from a local folder, in float32. Raises UserError if it is incomplete.
+def load_transformers(
+    kind: Any, folder: Path, device: torch.device, dtype: torch.dtype = torch.float32, **given: Any
+) -> Any:
+    """A transformers model of class ``kind`` from a local folder. Raises UserError if it is incomplete.
 
+    given: ``config`` and ``state_dict`` of a model that comes out of another file, ``folder`` then only names it.
     transformers itself fills missing tensors with random numbers and only logs it.
     """
-    check_folder(folder, "config.json")
     try:
         with _quiet():
             model, report = kind.from_pretrained(
-                folder, local_files_only=True, output_loading_info=True, dtype=torch.float32
+                None if given else folder, local_files_only=True, output_loading_info=True, dtype=dtype, **given
             )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:300]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from magnet_eval import audio, config
-from magnet_eval.generators import Generation, checkpoints
+from magnet_eval.generators import Generation, checkpoints, loading, parts
 from magnet_eval.generators.files import reference_of
 from magnet_eval.generators.sampling import per_clip
 from magnet_eval.generators.tokens import Stopwatch
@@ -24,12 +24,10 @@ from magnet_eval.records import Prompt
 class Codec:
     """An EncodecModel of any rate, in float32."""
 
-    def __init__(self, folder: Path, device: torch.device) -> None:
-        """Raises UserError if the folder holds no complete EncodecModel."""
-        from transformers import EncodecModel
-
+    def __init__(self, place: Path, device: torch.device) -> None:
+        """Reads a folder or file in any layout of loading.py. Raises UserError if it holds no complete codec."""
         self.device = device
-        self.model = checkpoints.load_transformers(EncodecModel, folder, device)
+        self.model = loading.load_codec(place, device)
         settings = self.model.config
         self.sample_rate: int = settings.sampling_rate
         self.channels: int = settings.audio_channels
@@ -63,7 +61,7 @@ class CodecGenerator:
     def __init__(self, model: config.Model, device: str, dtype: str, exact: bool) -> None:
         """Raises UserError on missing or damaged weights. dtype and exact change nothing: float32, clip by clip."""
         self.device = checkpoints.pick_device(device)
-        self.codec = Codec(model.find(model.codec or model.checkpoint), self.device)
+        self.codec = Codec(parts.place_of(model, "codec"), self.device)
         self.sample_rate = self.codec.sample_rate
 
     def generate(self, prompts: Sequence[Prompt], seeds: Sequence[int]) -> Generation:
@@ -93,9 +91,9 @@ class UnigramGenerator:
         """Raises UserError on missing or damaged weights."""
         self.device = checkpoints.pick_device(device)
         self.exact = exact
-        self.codec = Codec(model.find(model.codec), self.device)
+        self.codec = Codec(parts.place_of(model, "codec"), self.device)
         self.sample_rate = self.codec.sample_rate
-        path = model.find(model.checkpoint) / "counts.safetensors"
+        path = parts.place_of(model, "checkpoint") / "counts.safetensors"
         weights = checkpoints.read_weights(path)
         counts = weights.get("counts", torch.zeros(0))
         if counts.ndim != 2 or counts.shape[1] != self.codec.card:

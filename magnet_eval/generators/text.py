@@ -1,18 +1,40 @@
-"""Text conditioning: a T5 encoder from a local folder, through transformers."""
+"""Text conditioning: a T5 encoder (Raffel et al., 2020) through transformers."""
 
 import logging
+from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from magnet_eval.generators.checkpoints import HINT, check_folder, load_transformers
+from magnet_eval.generators.layouts import HINT, content_of, weight_files
+from magnet_eval.generators.loading import load_text_encoder
 from magnet_eval.lookup import UserError
 
 log = logging.getLogger(__name__)
 MAX_TOKENS = 512  # what T5 was trained on, where the tokenizer does not say
-MIN_VOCABULARY = 200  # a tokenizer without its files comes out with 1 to 104 tokens and no error
+MIN_VOCABULARY = 0.9  # of the encoder's: a tokenizer without its files comes out with 1 to 104 tokens and no error
+MAX_CACHED = 2**28  # bytes
+
+
+class StateCache:
+    """States of texts by content, shared by all systems of a process; the oldest go first when it is full."""
+
+    def __init__(self) -> None:
+        """Empty."""
+        self.states: OrderedDict[tuple[str, tuple[int, ...]], Tensor] = OrderedDict()
+        self.size = 0
+
+    def put(self, key: tuple[str, tuple[int, ...]], states: Tensor) -> None:
+        """Keeps the states [S, width] of a text encoder (its content) and a text (its tokens)."""
+        self.states[key] = states
+        self.size += states.nbytes
+        while self.size > MAX_CACHED:
+            self.size -= self.states.popitem(last=False)[1].nbytes
+
+
+CACHE = StateCache()
 
 
 class TextEncoder:
@@ -20,20 +42,23 @@ class TextEncoder:
 
     def __init__(self, folder: Path, device: torch.device) -> None:
         """Raises UserError if the folder lacks the encoder or the tokenizer."""
-        from transformers import AutoTokenizer, T5EncoderModel
+        # never a class of a certain tokenizer: offline those come out empty, without an error
+        from transformers import AutoTokenizer
 
         self.device = device
-        self.model = load_transformers(T5EncoderModel, folder, device)
-        check_folder(folder, "tokenizer_config.json")
+        self.model = load_text_encoder(folder, device)
+        self.content = f"{device} " + " ".join(content_of(path) for path in weight_files(folder))
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         except (OSError, ValueError) as error:
             raise UserError(
                 f"{folder} has no usable tokenizer: {' '.join(str(error).split())[:300]}. {HINT}"
             ) from error
-        if len(self.tokenizer) < MIN_VOCABULARY:
+        expected = self.model.config.vocab_size
+        if len(self.tokenizer) < MIN_VOCABULARY * expected:
             raise UserError(
-                f"the tokenizer in {folder} has {len(self.tokenizer)} tokens only; it is incomplete. {HINT}"
+                f"the tokenizer in {folder} has {len(self.tokenizer)} tokens, the encoder {expected}; it is incomplete "
+                f"or another model's. {HINT}"
             )
         self.max_tokens = min(self.tokenizer.model_max_length, MAX_TOKENS)
 
@@ -63,5 +88,14 @@ class TextEncoder:
             return hidden * mask[..., None], mask
         hidden = torch.zeros(*ids.shape, self.model.config.d_model, device=self.device)
         for i, row in enumerate(rows):
-            hidden[i, : len(row)] = self.model(input_ids=ids[i : i + 1, : len(row)]).last_hidden_state[0]
+            hidden[i, : len(row)] = self.alone(row)
         return hidden, mask
+
+    def alone(self, row: list[int]) -> Tensor:
+        """States [S, width] of one text, which this process computes once."""
+        key = self.content, tuple(row)
+        states = CACHE.states.get(key)
+        if states is None:
+            states = self.model(input_ids=torch.tensor([row], device=self.device)).last_hidden_state[0]
+            CACHE.put(key, states)
+        return states

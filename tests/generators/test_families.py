@@ -224,7 +224,7 @@ def edit(path: Path, **changes: int) -> None:
 
 
 DAMAGE = {  # what is done to a copy of the zoo, and what the error says
-    "missing folder": (lambda zoo: shutil.rmtree(zoo / "lm"), "no checkpoint folder"),
+    "missing folder": (lambda zoo: shutil.rmtree(zoo / "lm"), "checkpoint .*/lm: not here"),
     "missing weights": (
         lambda zoo: (zoo / "lm/model.safetensors").unlink(),
         r"has no model\.safetensors, it holds config\.json",
@@ -233,13 +233,13 @@ DAMAGE = {  # what is done to a copy of the zoo, and what the error says
     "no safetensors": (lambda zoo: (zoo / "lm/model.safetensors").write_bytes(b"not a checkpoint"), "damaged"),
     "missing tensor": (
         lambda zoo: drop(zoo / "lm/model.safetensors", "out_norm.bias"),
-        r"out_norm\.bias is nothing, config\.json asks for \(32,\)",
+        r"out_norm\.bias is nothing, its configuration asks for \(32,\)",
     ),
     "wrong shape": (
         lambda zoo: edit(zoo / "lm/config.json", card=63),
-        r"is \(65, 32\), config\.json asks for \(64, 32\)",
+        r"is \(65, 32\), its configuration asks for \(64, 32\)",
     ),
-    "config is no JSON": (lambda zoo: (zoo / "lm/config.json").write_text("{"), "does not describe a language model"),
+    "config is no JSON": (lambda zoo: (zoo / "lm/config.json").write_text("{"), r"config\.json is no JSON"),
     "config lacks a field": (lambda zoo: (zoo / "lm/config.json").write_text('{"dim": 32}'), "num_heads"),
     "codec of another rate": (lambda zoo: edit(zoo / "codec/config.json", sampling_rate=32000), "frame_rate 25"),
     "no tokenizer": (lambda zoo: (zoo / "text/tokenizer.json").unlink(), "token"),
