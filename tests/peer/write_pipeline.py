@@ -44,10 +44,11 @@ MUSICGEN = {"duration": 1, "top_k": 20, "extend_stride": 0.6}  # top_k's default
 ONE, TWO = TEXTS[:1], TEXTS
 RUNS: dict[str, tuple[type, list[str], dict[str, Any]]] = {
     "musicgen/top_k": (MusicGen, TWO, MUSICGEN),
-    "musicgen/top_p_one_text": (MusicGen, ONE, {**MUSICGEN, "top_k": 0, "top_p": 0.9, "temperature": 1.3}),
+    "musicgen/top_p_one_text": (MusicGen, ONE, {**MUSICGEN, "top_k": 0, "top_p": 0.9, "cfg_coef": 2.0}),
     "musicgen/greedy": (MusicGen, TWO, {**MUSICGEN, "use_sampling": False}),
     "musicgen/greedy_one_text": (MusicGen, ONE, {**MUSICGEN, "use_sampling": False}),
-    "musicgen/two_step_cfg": (MusicGen, TWO, {**MUSICGEN, "two_step_cfg": True, "cfg_coef": 2.0}),
+    # In two steps 1.3.0 ignores cfg_coef and takes the configuration's inference_coef, the same 3 as the default.
+    "musicgen/two_step_cfg": (MusicGen, TWO, {**MUSICGEN, "two_step_cfg": True}),
     "musicgen/extended": (MusicGen, TWO, {**MUSICGEN, "duration": 1.7}),
     "musicgen/extended_greedy_one_text": (MusicGen, ONE, {**MUSICGEN, "duration": 2.2, "use_sampling": False}),
     "audiogen/top_k": (AudioGen, TWO, MUSICGEN),
