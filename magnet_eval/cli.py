@@ -159,10 +159,10 @@ def details(name: str) -> str:
     lines = [f"magnet-eval {name} key=value ...", "", f"{verb.text[0].upper()}{verb.text[1:]}.", ""]
     for field in dataclasses.fields(verb.options):
         value = "" if values[field.name] is None else f" [{values[field.name]}]"
-        lines.append(f"  {field.name + '=':10}{field.metadata.get('help', '')}{value}")
+        lines.append(f"  {field.name + '=':11}{field.metadata.get('help', '')}{value}")
         if field.name in compose.GROUPS:
-            lines.append(f"{'':12}one of: {', '.join(zoo.names(field.name + 's'))}")
-            lines.append(f"{'':12}{field.name}.KEY=VALUE changes a part of it; --cfg job shows all of them")
+            lines.append(f"{'':13}one of: {', '.join(zoo.names(field.name + 's'))}")
+            lines.append(f"{'':13}{field.name}.KEY=VALUE changes a part of it; --cfg job shows all of them")
     lines += ["", f"Example: magnet-eval {name} {verb.example}"]
     return "\n".join(lines)
 

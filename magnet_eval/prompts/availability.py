@@ -151,7 +151,7 @@ def shown(report: Mapping[str, Any], out: Path) -> str:
     rows += [[word, *(f"{part[word]:,}" for part in parts.values())] for word in ("clips", "official")]
     lines = [table([report["dataset"], *parts], rows), ""]
     if report["other_files"]["n"]:
-        lines.append("{n:,} audio files belong to no clip, e.g. {example}".format(**report["other_files"]))
+        lines.append("audio files of no clip: {n:,}, e.g. {example}".format(**report["other_files"]))
     lines += [f"manifest: {out}", f"report: {beside(out, 'availability.json')}"]
     lines.append(f"ids of the clips at hand: {beside(out, 'have.txt')} (hash {report['have_ids_hash']})")
     return "\n".join(lines)

@@ -9,6 +9,7 @@ is the official CSV. The captions are read row by row; the audio is only looked 
 """
 
 import functools
+import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ from magnet_eval.prompts import tables
 from magnet_eval.prompts.idlists import keep
 from magnet_eval.prompts.layouts import clip_file, index
 from magnet_eval.records import Prompt, Record
+from magnet_eval.typed import typed
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +42,7 @@ class Entry(Record):
     sha256: str = ""  # of the audio file
     status: str = ""  # one of STATUSES; "" where the audio was not opened
     clip: str = ""  # id of the audio: the video's
-    tags: Mapping[str, str] = field(default_factory=dict)  # few and short, for breakdowns
+    tags: dict[str, str] = field(default_factory=dict)  # few and short, for breakdowns
 
 
 @dataclass(frozen=True)
@@ -126,19 +128,19 @@ def located(found: Sequence[Entry], folder: Path) -> list[Entry]:
 
 def manifest(path: Path) -> Iterator[Entry]:
     """The entries of a manifest, their audio as paths that can be opened."""
-    gone = 0
+    n_gone = 0
     for number, line in enumerate(tables.lines(path), start=1):
         try:
-            entry = Entry.from_json(line)
-        except (ValueError, TypeError) as error:
-            raise UserError(f"{path}, line {number} is no line of a manifest: {error}. Prepare it again.") from error
-        check(f"status in {path}, line {number}:", entry.status, STATUSES)
+            entry = typed(Entry, json.loads(line))
+            check("status", entry.status, ("", *STATUSES))
+        except ValueError as error:
+            raise UserError(f"{path}, line {number} is no line of a manifest: {error} Prepare it again.") from error
         file = path.parent / entry.audio
         there = bool(entry.audio) and file.is_file()
-        gone += bool(entry.audio) and not there
-        yield replace(entry, audio=str(file) if there else "")
-    if gone:
-        warn(f"{path}: {gone:,} of its audio files are gone; magnet-eval data prepare looks for them again")
+        n_gone += bool(entry.audio) and not there
+        yield replace(entry, audio=str(file) if there else "", clip=entry.clip or entry.id)
+    if n_gone:
+        warn(f"{path}: {n_gone:,} of its audio files are gone; magnet-eval data prepare looks for them again")
 
 
 def unique(rows: Iterable[Entry], path: str) -> Iterator[Entry]:

@@ -4,6 +4,7 @@ Never needed: any folder with the clips will do. Many videos are gone, and YouTu
 """
 
 import logging
+import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,12 +23,14 @@ log = logging.getLogger(__name__)
 def download(entries: Iterable[Entry], folder: Path, progress: Progress) -> str:
     """Downloads the clips that are not there yet to folder/ID.wav; what came of it.
 
-    A clip that cannot be had is a warning. Raises UserError if yt-dlp is not installed.
+    A clip that cannot be had is a warning. Raises UserError if yt-dlp or ffmpeg is not installed.
     """
     try:
         import yt_dlp
     except ImportError as error:
         raise UserError("data download needs the package yt-dlp: pip install 'magnet-eval[download]'.") from error
+    if not shutil.which("ffmpeg"):
+        raise UserError("data download needs the program ffmpeg, which cuts the clips out. Install it, then try again.")
     clips = {entry.clip: entry for entry in entries}
     todo = [clip for clip in clips.values() if not (folder / f"{clip.clip}.wav").is_file()]
     with writing(folder):
@@ -39,7 +42,7 @@ def download(entries: Iterable[Entry], folder: Path, progress: Progress) -> str:
                 with yt_dlp.YoutubeDL(settings(clip, Path(place), yt_dlp.utils)) as program:
                     program.download([f"https://www.youtube.com/watch?v={clip.clip}"])
                 (Path(place) / f"{clip.clip}.wav").replace(folder / f"{clip.clip}.wav")
-            except (yt_dlp.utils.DownloadError, FileNotFoundError) as error:
+            except (yt_dlp.utils.YoutubeDLError, FileNotFoundError) as error:
                 n_failed += 1
                 if n_failed <= SHOWN_FAILURES:
                     log.warning("no clip %s: %s", clip.clip, " ".join(str(error).split()))
@@ -59,4 +62,5 @@ def settings(clip: Entry, place: Path, utils: Any) -> dict[str, Any]:
         "quiet": True,
         "no_warnings": True,
         "noprogress": True,
+        "logger": logging.Logger("yt-dlp", logging.CRITICAL),  # what fails comes as an exception too
     }
