@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from magnet_eval import audio, config
-from magnet_eval.generators import Generation, checkpoints, loading, parts
+from magnet_eval.generators import Generation, checkpoints, chunked, loading, parts
 from magnet_eval.generators.files import reference_of
 from magnet_eval.generators.sampling import per_clip
 from magnet_eval.generators.tokens import Stopwatch
@@ -40,9 +40,12 @@ class Codec:
 
     @torch.inference_mode()
     def decode(self, codes: Tensor, *, one_by_one: bool) -> list[np.ndarray]:
-        """Audio [channels, samples] of each row of codes [B, K, T]; one_by_one keeps rows apart to the last bit."""
+        """Audio [channels, samples] of each row of codes [B, K, T]; one_by_one keeps rows apart to the last bit.
+
+        Long clips are decoded in bounded memory; see chunked.py.
+        """
         rows = codes.split(1 if one_by_one else len(codes))
-        decoded = torch.cat([self.model.decode(row[None], [None])[0] for row in rows])
+        decoded = torch.cat([chunked.decode(self.model, row) for row in rows])
         return list(decoded.float().cpu().numpy())
 
     @torch.inference_mode()
