@@ -75,7 +75,7 @@ def lines(path: Path) -> Iterable[str]:
 
 def cell(row: Mapping[str, Any], column: str) -> str:
     """The text of a cell without outer blanks. Raises UserError on an empty one."""
-    text = str(row[column]).strip()
+    text = str("" if row[column] is None else row[column]).strip()
     if not text:
         raise UserError(f"{column} is empty.")
     return text
