@@ -1,7 +1,7 @@
 """How clips are made: one module per family of systems, and the table that names them.
 
-In here: Generation (what a call gives), Generator (what a family is), build, fingerprint, weights, depends_on_batch, inputs. torch is
-loaded with the family's module, not before.
+In here: Generation (what a call gives), Generator (what a family is), build, fingerprint, weights, depends_on_batch,
+inputs. torch is loaded with the family's module, not before.
 """
 
 import dataclasses
@@ -27,6 +27,9 @@ GENERATORS = {
     "hybrid": "magnet_eval.generators.hybrid:HybridGenerator",
     "codec": "magnet_eval.generators.codec:CodecGenerator",
     "unigram": "magnet_eval.generators.codec:UnigramGenerator",
+    "transformers": "magnet_eval.generators.huggingface:TransformersGenerator",
+    "audiocraft": "magnet_eval.generators.audiocraft:AudiocraftGenerator",
+    "diffusers": "magnet_eval.generators.diffusion:DiffusersGenerator",
     "files": "magnet_eval.generators.files:FilesGenerator",
 }
 
@@ -78,8 +81,7 @@ def fingerprint(model: "Model") -> str:
     chosen = {name: value for name, value in dataclasses.asdict(model).items() if name not in PROSE}
     if chosen["rescorer"]:
         chosen["rescorer"].pop("checkpoint")
-    settings = model.settings()
-    chosen["settings"] = settings if isinstance(settings, dict | None) else dataclasses.asdict(settings)
+    chosen["settings"] = model.settings_in_full()
     digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode())
     for name, content in weights(model).items():
         digest.update(f"{name}:{content}\n".encode())

@@ -11,9 +11,22 @@ NAMES = [
 ]  # fmt: skip
 
 
+PEERS = [
+    "audioldm2", "magnet-small-10secs-audiocraft", "musicgen-melody-transformers", "musicgen-small-transformers",
+    "stable-audio-open",
+]  # fmt: skip
+
+
 def test_every_family_has_a_model():
-    assert set(NAMES) <= set(config.list_models())
-    assert {config.load_model(name).family for name in NAMES} == set(GENERATORS)
+    assert {*NAMES, *PEERS} <= set(config.list_models())
+    assert {config.load_model(name).family for name in (*NAMES, *PEERS)} == set(GENERATORS)
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_models_of_other_packages_say_what_they_are(name):
+    model = config.load_model(name)
+    assert model.licence and model.description and model.task and model.sample_rate and model.seconds
+    assert model.settings() == model.decoding and not model.tiny
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "files"])
