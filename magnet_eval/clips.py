@@ -1,7 +1,9 @@
 """Prompts to clips: what is finished and unchanged stays, the rest is made in batches and kept as each batch ends.
 
 A clip depends on its key alone: the model's fingerprint, the text, the length, its own seed, the number format and
-the files it is made from. Neither its batch nor the order of the prompts nor an interruption can change it.
+the files it is made from. Neither its batch nor the order of the prompts nor an interruption can change it. Where a
+model's settings make a clip depend on its batch (as in the reference code), the whole batch is part of every key in
+it, and is made as one.
 """
 
 import hashlib
@@ -44,13 +46,20 @@ class ClipMaker:
         self.folder, self.label, self.model, self.settings = folder, label, model, settings
         self.fingerprint = fingerprint
         self.failures: list[dict[str, str]] = []
+        self.whole_batches = generators.depends_on_batch(model)
 
     def make(self, prompts: Sequence[Prompt], progress: Progress) -> int:
         """Makes what is missing, leaves the list of clips in prompt order, and returns how many clips it made."""
         on_record = self.folder.all_clips(self.label)
         keys = {prompt.id: self.key(prompt) for prompt in prompts}
+        if self.whole_batches:
+            keys = self.keys_of_batches(prompts, keys)
         kept = {name: clip for name, clip in on_record.items() if name not in keys or self.is_intact(clip, keys[name])}
         todo = [prompt for prompt in prompts if keys[prompt.id] and prompt.id not in kept]
+        if self.whole_batches:
+            stale = {keys[prompt.id] for prompt in todo}
+            todo = [prompt for prompt in prompts if keys[prompt.id] in stale]
+            kept = {name: clip for name, clip in kept.items() if keys.get(name) not in stale}
         self.drop([clip for name, clip in on_record.items() if name not in kept], kept.values())
         made = dict(self.generate(todo, keys, progress))
         in_order = [clips[prompt.id] for prompt in prompts for clips in (kept, made) if prompt.id in clips]
@@ -77,6 +86,14 @@ class ClipMaker:
             return ""
         seed = clip_seed(self.settings.seed, prompt.id)
         return content_key(VERSION, self.fingerprint, self.settings.dtype, prompt.text, prompt.seconds, seed, inputs)
+
+    def keys_of_batches(self, prompts: Sequence[Prompt], keys: dict[str, str]) -> dict[str, str]:
+        """Keys in which every clip of a batch counts, in its place; one for all clips of it."""
+        return {
+            prompt.id: content_key("batch", [keys[one.id] for one in batch])
+            for batch in batches(prompts, self.settings.batch)
+            for prompt in batch
+        }
 
     def is_intact(self, clip: Clip, key: str) -> bool:
         """Whether a clip on record is the one that ``key`` asks for, its audio unharmed."""
@@ -107,11 +124,12 @@ class ClipMaker:
         except DiskError:
             raise
         except (UserError, RuntimeError) as error:
-            if len(batch) > 1:
+            if len(batch) > 1 and not self.whole_batches:
                 for prompt in batch:
                     yield from self.make_batch(generator, [prompt], keys)
             else:
-                self.fail(batch[0], error)
+                for prompt in batch:
+                    self.fail(prompt, error)
             return
         for prompt, seed, samples in zip(batch, seeds, made.audio, strict=True):
             path = self.folder.audio(self.label, prompt.id)
@@ -134,6 +152,8 @@ class ClipMaker:
                 key=keys[prompt.id],
                 frames_asked=made.frames_asked,
                 frames_made=made.frames_made,
+                iterations=made.iterations,
+                network_evaluations=made.network_evaluations,
             )
 
     def fail(self, prompt: Prompt, error: Exception) -> None:

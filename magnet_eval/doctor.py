@@ -1,21 +1,22 @@
 """The verb ``doctor``: what is installed, what it runs on, and whether every model's files are there."""
 
 import json
-from dataclasses import asdict
-from pathlib import Path
+from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any
 
 from magnet_eval import config
 from magnet_eval.environment import environment
+from magnet_eval.generators.layouts import content_of
+from magnet_eval.generators.parts import parts as parts_of
 from magnet_eval.lookup import UserError
 from magnet_eval.options import DoctorOptions
-from magnet_eval.store import file_hash
 from magnet_eval.table import table
 
 
 def doctor(chosen: DoctorOptions) -> str:
-    """A table, or with ``json`` one object. Missing files are a finding, not an error."""
-    found = {**environment(), "torch": torch_facts(), "models": [files_of(name) for name in config.list_models()]}
+    """Tables, or with ``json`` one object. Missing files are a finding, not an error."""
+    found = {**environment(), "torch": torch_facts(), "models": [model_facts(name) for name in config.list_models()]}
     if chosen.json:
         return json.dumps(found, indent=1)
     hardware = found["hardware"]
@@ -26,14 +27,27 @@ def doctor(chosen: DoctorOptions) -> str:
         ["GPU", ", ".join(hardware["gpus"]) or "none"],
         ["torch runs on", found["torch"]],
     ]
-    files = [
-        [model["model"], *(str(row[name]) for name in ("part", "found", "sha256", "path"))]
-        for model in found["models"]
-        for row in model["files"]
-    ]
-    broken = [f"{model['model']}: {model['error']}" for model in found["models"] if model["error"]]
-    shown = table(["model", "part", "found", "sha256", "where"], files)
-    return "\n".join([table(["what", "found"], lines), "", shown, *broken])
+    shown = [table(["what", "found"], lines), *part_tables(found["models"])]
+    return "\n\n".join(
+        [*shown, *(f"{model['model']}: {model['error']}" for model in found["models"] if model["error"])]
+    )
+
+
+def part_tables(models: list[dict[str, Any]]) -> Iterator[str]:
+    """The parts that are here, with the hash of each one's largest file, and what to do about those that are not."""
+    here, missing = [], defaultdict(list)
+    for model in models:
+        for part in model["parts"]:
+            if part["problem"]:
+                missing[part["get"], part["problem"]].append(f"{model['model']} ({part['part']})")
+            else:
+                largest = max(part["files"], key=lambda file: file["bytes"])
+                here.append([model["model"], part["part"], largest["sha256"][:12], part["place"]])
+    yield table(["model", "part", "sha256", "where"], here)
+    if missing:
+        yield table(
+            ["missing", "what to do", "for"], [[what, do, ", ".join(who)] for (do, what), who in missing.items()]
+        )
 
 
 def torch_facts() -> str:
@@ -47,27 +61,27 @@ def torch_facts() -> str:
     return f"CPU, {torch.get_num_threads()} threads"
 
 
-def files_of(name: str) -> dict[str, Any]:
-    """A model's parts (checkpoint, text, ...): each file with its hash, or the place where it was looked for."""
+def model_facts(name: str) -> dict[str, Any]:
+    """A model's parts (checkpoint, text, ...): each file with its hash, or what is missing and how to get it."""
     try:
         model = config.load_model(name)
+        parts = parts_of(model)
     except UserError as error:
-        return {"model": name, "error": str(error), "files": []}
-    parts = {part: asdict(model)[part] for part in ("checkpoint", "text", "codec", "prompter", "folder")}
-    if model.rescorer:
-        parts["rescorer"] = model.rescorer.checkpoint
+        return {"model": name, "error": str(error), "parts": []}
     return {
         "model": name,
         "error": "",
-        "files": [row for part, value in parts.items() if value for row in part_files(part, model.find(value))],
+        "parts": [
+            {
+                "part": part.role,
+                "wanted": part.wanted,
+                "place": str(part.place),
+                "files": [
+                    {"file": path.name, "bytes": path.stat().st_size, "sha256": content_of(path)} for path in part.files
+                ],
+                "problem": part.problem,
+                "get": part.get if part.problem else "",
+            }
+            for part in parts
+        ],
     }
-
-
-def part_files(part: str, place: Path) -> list[dict[str, Any]]:
-    """The weight files of one part, with the first 12 hexadecimal digits of their sha256."""
-    weights = sorted(place.glob("*.safetensors")) if place.is_dir() else [place] if place.is_file() else []
-    if not weights:
-        return [
-            {"part": part, "found": "folder only" if place.is_dir() else "missing", "sha256": "", "path": str(place)}
-        ]
-    return [{"part": part, "found": "yes", "sha256": file_hash(path)[:12], "path": str(path)} for path in weights]

@@ -24,14 +24,29 @@ def listing(chosen: ListOptions) -> str:
 
 def models(chosen: ListOptions) -> list[dict[str, Any]]:
     """Every model of the zoo; a file with a mistake in it says so in place of its description."""
+    from magnet_eval.generators.parts import parts
+
     rows = []
     for name in config.list_models():
         try:
             model = config.load_model(name)
+            missing = [part.role for part in parts(model) if part.problem]
         except UserError as error:
-            rows.append({"model": name, "family": "", "description": f"broken: {error}"})
+            empty = dict.fromkeys(("task", "size", "rate", "length", "licence", "here"), "")
+            rows.append({"model": name, **empty, "description": f"broken: {error}"})
             continue
-        rows.append({"model": name, "family": model.family, "description": model.description})
+        rows.append(
+            {
+                "model": name,
+                "task": model.task,
+                "size": f"{model.parameters / 1e6:,.0f} M" if model.parameters else "",
+                "rate": f"{model.sample_rate / 1000:g} kHz" if model.sample_rate else "",
+                "length": f"{model.seconds:g} s" if model.seconds else "",
+                "licence": model.licence,
+                "here": f"no {' '.join(missing)}" if missing else "yes",
+                "description": model.description,
+            }
+        )
     return rows
 
 

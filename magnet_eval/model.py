@@ -76,6 +76,11 @@ class Model:
         base = preset(self.preset, self.family, self.task, self.seconds) if self.preset else {}
         return typed(kind, _over(base, given), "decoding")
 
+    def settings_in_full(self) -> dict[str, Any]:
+        """``settings`` as plain values; empty where there is nothing to decide."""
+        settings = self.settings() or {}
+        return settings if isinstance(settings, dict) else dataclasses.asdict(settings)
+
     def node(self) -> dict[str, Any]:
         """Plain values for Hydra, in which every decoding setting has a key; None is "as the preset says"."""
         kind = DECODING.get(self.family, dict)

@@ -71,7 +71,12 @@ def description(
     return {
         "protocol": asdict(protocol),
         "systems": {
-            label: {**asdict(model), "fingerprint": fingerprints[label], "weights": generators.weights(model)}
+            label: {
+                **asdict(model),
+                "settings": model.settings_in_full(),
+                "fingerprint": fingerprints[label],
+                "weights": generators.weights(model),
+            }
             for label, model in models.items()
         },
         "n_prompts": len(prompts),

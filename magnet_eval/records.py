@@ -68,6 +68,8 @@ class Clip(Record):
     key: str  # content key: what the clip was made from
     frames_asked: int = 0  # token frames that the prompt's seconds amount to; 0 for audio made without tokens
     frames_made: int = 0  # token frames generated: fewer where the span length does not divide the length
+    iterations: int = 0  # decoding steps
+    network_evaluations: int = 0  # forward passes; guidance counts both halves
 
 
 @dataclass(frozen=True)

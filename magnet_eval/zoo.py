@@ -81,10 +81,10 @@ def cached(value: str) -> Path | None:
     return None
 
 
-def how_to_get(value: str) -> str:
-    """What to type to have a part that is not here."""
+def how_to_get(value: str, files: str = "") -> str:
+    """What to type to have a part that is not here. ``files`` of a hub id are enough; "" is all of them."""
     if value.startswith("tiny/"):
         return f"Restore models/{value} from the repository, or train it: magnet-eval train"
     if HUB_ID.fullmatch(value):
-        return f"Get it: hf download {value}"
-    return "Copy it there"
+        return f"Get it: hf download {value} {files}".strip()
+    return f"Check the path {value}"

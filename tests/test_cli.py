@@ -218,12 +218,19 @@ def test_lists_as_table_and_as_json(bench_top, capsys, what):
 def test_doctor_finds_what_is_missing_and_is_no_error(bench_top, capsys):
     assert cli.main(["doctor", "json=true"]) == 0
     found = json.loads(capsys.readouterr().out)
-    files = {model["model"]: model["files"] for model in found["models"]}
-    assert {row["found"] for row in files["hollow"]} == {"missing"}
-    assert [row["part"] for row in files["hollow"]] == ["checkpoint", "text", "codec"]
-    assert files["mine"][0]["found"] == "folder only"
-    shipped = [row for row in files["unigram-tiny"] if row["part"] == "checkpoint"]
-    assert shipped[0]["found"] == "yes" and len(shipped[0]["sha256"]) == 12
+    parts = {model["model"]: {part["part"]: part for part in model["parts"]} for model in found["models"]}
+    assert list(parts["hollow"]) == ["checkpoint", "text", "codec"]
+    assert all("not here" in part["problem"] for part in parts["hollow"].values())
+    assert not parts["mine"], "clips of a folder count one by one"
+    (shipped,) = parts["unigram-tiny"]["checkpoint"]["files"]
+    assert shipped["file"] == "counts.safetensors" and len(shipped["sha256"]) == 64
+    published = parts["magnet-small-10secs"]["checkpoint"]
+    assert published["get"] == (
+        "Get it: hf download facebook/magnet-small-10secs state_dict.bin compression_state_dict.bin"
+    )
+    assert cli.main(["doctor"]) == 0
+    shown = capsys.readouterr().out
+    assert published["get"] in shown and "hollow (checkpoint)" in shown
     assert found["packages"]["torch"]
 
 

@@ -22,8 +22,8 @@ REFERENCE = re.compile(r"\$\{([\w.]+)\}")  # the only interpolation that is foll
 TEXT_PROJECTION = "condition_provider.conditioners.description.output_proj.weight"
 KNOWN = {  # what the network of transformer.py has; a checkpoint that says otherwise is another network
     "transformer_lm.norm_first": True, "transformer_lm.bias_ff": False, "transformer_lm.bias_attn": False,
-    "transformer_lm.bias_proj": False, "transformer_lm.positional_embedding": "sin", "transformer_lm.activation": "gelu",
-    "transformer_lm.norm": "layer_norm", "transformer_lm.layer_scale": None, "transformer_lm.qk_layer_norm": False,
+    "transformer_lm.bias_proj": False, "transformer_lm.positional_embedding": "sin",
+    "transformer_lm.activation": "gelu", "transformer_lm.norm": "layer_norm", "transformer_lm.layer_scale": None, "transformer_lm.qk_layer_norm": False,
     "transformer_lm.qk_layer_norm_cross": False, "transformer_lm.kv_repeat": 1, "fuser.cross": ["description"],
     "fuser.prepend": [], "fuser.sum": [], "fuser.input_interpolate": [], "conditioners.description.model": "t5",
     "interleave_stereo_codebooks.use": False,
@@ -132,8 +132,8 @@ def check_family(settings: Settings, family: str) -> None:
     if family == "hybrid":
         if "hybrid" not in kind or pattern != "parallel":
             raise UserError(
-                f"{settings.path}: xp.cfg has lm_model: {kind} and codebooks_pattern: {pattern}. How a published hybrid "
-                "decodes from these was never released; take a two-model hybrid (prompter:) instead."
+                f"{settings.path}: xp.cfg has lm_model: {kind} and codebooks_pattern: {pattern}. How a hybrid "
+                "decodes from these was never published; take a two-model hybrid (prompter:) instead."
             )
         return
     if (kind, pattern) != FAMILIES[family]:

@@ -14,9 +14,10 @@ from magnet_eval.lookup import UserError
 PARTS = {"text": "text_encoder", "codec": "audio_encoder"}  # role -> its prefix, and its block in config.json
 NAMES = (  # transformers' parts of a parameter's name -> ours
     ("model.decoder.embed_tokens.", "emb."), ("model.decoder.layers.", "transformer.layers."),
-    ("model.decoder.layer_norm.", "out_norm."), ("lm_heads.", "linears."), (".encoder_attn_layer_norm.", ".norm_cross."),
-    (".self_attn_layer_norm.", ".norm1."), (".final_layer_norm.", ".norm2."), (".encoder_attn.", ".cross_attention."),
-    (".fc1.", ".linear1."), (".fc2.", ".linear2."),
+    ("model.decoder.layer_norm.", "out_norm."), ("lm_heads.", "linears."), (".fc1.", ".linear1."),
+    (".fc2.", ".linear2."),
+    (".encoder_attn_layer_norm.", ".norm_cross."), (".encoder_attn.", ".cross_attention."),
+    (".self_attn_layer_norm.", ".norm1."), (".final_layer_norm.", ".norm2."),
 )  # fmt: skip
 PROJECTION = "condition_provider.conditioners.description.output_proj."
 

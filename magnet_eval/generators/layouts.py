@@ -15,6 +15,10 @@ WEIGHTS = "model.safetensors"
 PICKLED = "pytorch_model.bin"
 LM_FILE, CODEC_FILE = "state_dict.bin", "compression_state_dict.bin"  # audiocraft's
 SUFFIXES = (".bin", ".pt", ".th")
+NEEDED = {  # of a hub repository, which may hold several layouts
+    "audiocraft": f"{LM_FILE} {CODEC_FILE}",
+    "transformers": "--include '*.json' --include model.safetensors --include spiece.model",
+}
 HINT = "Copy the complete folder again; magnet-eval doctor says what is missing and how to get it."
 
 

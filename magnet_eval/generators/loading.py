@@ -78,5 +78,7 @@ def pointed_to(name: str, pointer: Path) -> Path:
     """The place of the codec that ``pointer`` names. Raises UserError if it is not here."""
     place = zoo.find(name)
     if not place.is_dir():
-        raise UserError(f"{pointer} points to the codec {name}, which is not here. {zoo.how_to_get(name)}.")
+        raise UserError(
+            f"{pointer} points to the codec {name}, which is not here. {zoo.how_to_get(name, layouts.NEEDED['transformers'])}."
+        )
     return place

@@ -32,11 +32,13 @@ class Part:
     place: Path  # a folder or file; where it would be, if it is not here
     files: tuple[Path, ...] = ()  # what the model's audio depends on
     problem: str = ""  # why it cannot be used; "" if it can
+    foreign: bool = False  # read by another package, which may want any file of it
 
     @property
     def get(self) -> str:
         """What to type to have it."""
-        return zoo.how_to_get(self.wanted)
+        files = layouts.NEEDED["transformers" if self.role == "text" else "audiocraft"]
+        return zoo.how_to_get(self.wanted, "" if self.foreign else files)
 
 
 def parts(model: "Model") -> list[Part]:
@@ -89,7 +91,7 @@ def part(role: str, wanted: str, family: str) -> Part:
     """One part by name."""
     place = zoo.find(wanted)
     if not place.exists():
-        return Part(role, wanted, place, problem=f"not here (looked for {place})")
+        return Part(role, wanted, place, problem=f"not here (looked for {place})", foreign=family in FOREIGN)
     try:
         return Part(role, wanted, place, tuple(files_of(role, place, family)))
     except UserError as error:

@@ -78,7 +78,7 @@ class TextToAudio(ABC):
         return self.model.settings().sampling
 
     def load(self, role: str) -> LanguageModel:
-        """The language model of one role (checkpoint, prompter, rescorer), which fits the text encoder and the codec."""
+        """The language model of one role (checkpoint, prompter, rescorer); it fits the text encoder and the codec."""
         place = parts.place_of(self.model, role)
         family = self.model.family if role == "checkpoint" else "autoregressive"
         lm = loading.load_language_model(

@@ -6,9 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from magnet_eval import speed
 from magnet_eval.lookup import UserError
-from magnet_eval.metrics import METRICS
+from magnet_eval.report import provenance
 from magnet_eval.report.data import INK, Data, load, shown_label
 from magnet_eval.store import RunFolder, content_key, file_hash, write_atomic
 
@@ -92,7 +91,8 @@ def page(data: Data, entries: list[dict[str, Any]], n_beside: int, key: str) -> 
     return environment.get_template("report.html.j2").render(
         key=key, policy=policy(script), style=(files / "style.css").read_text(encoding="utf-8"), script=script,
         systems=data.systems, looks=looks, looks_json=Markup(as_json(looks)), prompts=prompts,
-        signs=SIGNS, verdicts=VERDICTS, audio_note=audio_note(n_beside), **evidence(data), **provenance(data),
+        signs=SIGNS, verdicts=VERDICTS, audio_note=audio_note(n_beside),
+        **evidence(data), **provenance.provenance(data),
     )  # fmt: skip
 
 
@@ -137,76 +137,3 @@ def evidence(data: Data) -> dict[str, Any]:
         "has_tiny": any("tiny" in shown_label(row).lower() for row in data.quality),
         "sections": [(a, n) for a, n, shown in zip(anchors, names, present, strict=True) if shown],
     }
-
-
-def provenance(data: Data) -> dict[str, Any]:
-    """How the run was made, by the names in the template; what the manifest does not say is left out."""
-    manifest = data.manifest
-    protocol, environment = manifest.get("protocol", {}), manifest.get("environment", {})
-    history, hardware = manifest.get("history", []), environment.get("hardware", {})
-    name = protocol.get("name") or (data.scores[0].protocol if data.scores else data.folder.path.name)
-    version = protocol.get("version") or (data.scores[0].version if data.scores else "")
-    when = history[-1]["at"].replace("T", " ").replace("+00:00", " UTC") if history else ""
-    where = ", ".join([*hardware.get("gpus", []), str(hardware.get("cpu", "")), f"{hardware.get('cores', '')} cores"])
-    packages = ", ".join(f"{package} {found}" for package, found in environment.get("packages", {}).items())
-    made = {
-        "Protocol": f"{name}, version {version}",
-        "Made": when,
-        "Hardware": where if hardware else "",
-        "Software": ", ".join(filter(None, [f"Python {environment['python']}" if environment else "", packages])),
-        "Commit": environment.get("commit", ""),
-        "Seed": str(protocol.get("generation", {}).get("seed", "")),
-        "Number format": protocol.get("generation", {}).get("dtype", ""),
-        "Prompts": f"{len(data.prompts)}, ids hash {manifest['ids_hash']}" if "ids_hash" in manifest else "",
-    }
-    facts = [f"{name} v{version}", f"{len(data.systems)} systems × {len(data.prompts)} prompts", when]
-    return {
-        "title": protocol.get("title") or f"{name}: comparison of {len(data.systems)} systems",
-        "facts": [fact for fact in [*facts, made["Hardware"]] if fact],
-        "made": [(key, value) for key, value in made.items() if value],
-        "command": manifest.get("command", ""),
-        "lengths": lengths(data),
-        "failures": [{"stage": "", "system": "", "prompt_id": "", **row} for row in manifest.get("failures", [])],
-        "metrics": definitions(data),
-        "weights": weights(manifest),
-        "manifest": json.dumps(manifest, indent=2, ensure_ascii=False),
-    }
-
-
-def lengths(data: Data) -> list[str]:
-    """The token frames asked for and made, once per rule."""
-    by_rule: dict[tuple[int, int], list[str]] = {}
-    for label, clips in data.clips.items():
-        for asked, made in sorted({(clip.frames_asked, clip.frames_made) for clip in clips if clip.frames_asked}):
-            by_rule.setdefault((asked, made), []).append(label)
-    why = "; spans of several frames fill no more than whole spans"
-    return [
-        f"{', '.join(labels)}: {made} of {asked} token frames{why if made < asked else ''}."
-        for (asked, made), labels in by_rule.items()
-    ]
-
-
-def definitions(data: Data) -> list[dict[str, str]]:
-    """What the shown metrics are and where they come from."""
-    rows = {row.metric: row for row in data.quality}
-    known = [(rows[name], METRICS[name]) for name in rows if name in METRICS and name not in speed.METRICS]
-    return [
-        {"name": shown_label(row), "text": metric.description, "paper": metric.paper, "preset": row.preset}
-        for row, metric in known
-    ]
-
-
-def weights(manifest: dict[str, Any]) -> list[tuple[str, dict[str, str]]]:
-    """Each system's description, family and fingerprint (settings and weights)."""
-    systems = manifest.get("systems", {})
-    return [
-        (
-            label,
-            {
-                "text": ", ".join(filter(None, [model.get("description", ""), f"family {model.get('family', '')}",
-                                                f"licence {model['licence']}" if model.get("licence") else ""])),
-                "fingerprint": model.get("fingerprint", ""),
-            },
-        )
-        for label, model in systems.items()
-    ]  # fmt: skip
