@@ -24,14 +24,8 @@ def keep(items: Iterable[T], path: str, names: Callable[[T], Collection[str]]) -
     if not kept:
         example = f", e.g. {absent[0][:40]!r}" if absent else ""
         raise UserError(
-            f"none of the {len(wanted):,} ids of {file} is in the chosen part of the source{example}. Give one id a line."
+            f"none of the {len(wanted):,} ids of {file} is among those chosen{example}. Give one id a line."
         )
     if absent:
-        log.warning(
-            "%s: %d of its %d ids are not in the chosen part of the source, e.g. %s",
-            file,
-            len(absent),
-            len(wanted),
-            absent[0],
-        )
+        log.warning("%s: %d of its %d ids are not there, e.g. %s", file, len(absent), len(wanted), absent[0][:40])
     return kept
