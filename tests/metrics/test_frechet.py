@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from magnet_eval.metrics.frechet import Gaussian, frechet_distance, frechet_to, gaussian
+from magnet_eval.metrics.frechet import Gaussian, distance_to, frechet_distance, frechet_to, gaussian
 
 
 def random_covariance(d: int, rng: np.random.Generator) -> np.ndarray:
@@ -76,6 +76,46 @@ def test_large_offsets_do_not_cancel():
     """float32 frames far from the origin: moments are taken in float64 around the mean."""
     frames = np.random.default_rng(0).normal(1e4, 1, size=(500, 4)).astype(np.float32)
     assert frechet_to(frames)(frames) == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize("rank", [0, 1, 7, 30])
+def test_singular_covariances_given_as_moments(rank):
+    """Tr((S1 S2)^(1/2)) of S1 = c S2 is sqrt(c) Tr(S2) at any rank; scipy's root is not always right there."""
+    factor = np.random.default_rng(rank).normal(size=(rank, 30))
+    covariance = factor.T @ factor
+    distance = frechet_distance(Gaussian.of(np.zeros(30), covariance), Gaussian.of(np.zeros(30), 9 * covariance))
+    assert distance == pytest.approx(4 * np.trace(covariance), rel=1e-9, abs=1e-12)
+
+
+def test_ddof():
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=(9, 3)), rng.normal(1, 2, size=(7, 3))
+    moments = [Gaussian.of(x.mean(0), np.cov(x.T, ddof=0)) for x in (first, second)]
+    assert frechet_to(first, ddof=0)(second) == pytest.approx(frechet_distance(*moments))
+    assert frechet_to(first, ddof=0)(second) < frechet_to(first)(second)
+
+
+@pytest.mark.parametrize("n", [5, 60])
+def test_epsilon_stands_under_the_root_alone(n):
+    """As published: sqrtm((S1 + eps I)(S2 + eps I)), with the traces as they were."""
+    rng = np.random.default_rng(0)
+    first, second = (gaussian(rng.normal(size=(n, 8))) for _ in range(2))
+    helped = [g.covariance + 0.1 * np.eye(8) for g in (first, second)]
+    root = np.trace(scipy.linalg.sqrtm(helped[0] @ helped[1]).real)
+    offset = ((first.mean - second.mean) ** 2).sum()
+    expected = offset + np.trace(first.covariance + second.covariance) - 2 * root
+    assert distance_to(first, 0.1)(second) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("n", [10, 200])
+def test_rotation_and_scale(n):
+    """A rotation of both sets changes nothing; a scale of c multiplies the distance by c^2."""
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=(n, 20)), rng.normal(0.3, 2, size=(n, 20))
+    rotation = np.linalg.qr(rng.normal(size=(20, 20)))[0]
+    distance = frechet_to(first)(second)
+    assert frechet_to(first @ rotation)(second @ rotation) == pytest.approx(distance, rel=1e-9)
+    assert frechet_to(3 * first)(3 * second) == pytest.approx(9 * distance, rel=1e-9)
 
 
 def test_refuses_what_has_no_distance():

@@ -1,0 +1,111 @@
+"""Fréchet distances of many weightings of the same clips, from statistics that are summed once per clip.
+
+A bootstrap resample, a permutation between two systems and a subset are all weights on clips. The frames are projected
+by the reference's root once; then a weighting's L^T S2 L is a weighted sum of the clips' own second moments, and a
+thousand of them are one matrix product. Conventions as in ``frechet``; memory stays below a few 100 MB at any size.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from magnet_eval.metrics.frechet import MIN_FRAMES, gaussian, root_sum, root_trace
+
+Scores = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]  # (frames, owner, weights [r, n]) -> scores [r]
+
+BUDGET = 2**27  # bytes of the weighted moments at a time
+
+
+def frechet_of_clips(reference: np.ndarray, *, ddof: int = 1, epsilon: float = 0.0) -> Scores:
+    """Scores ``(frames [m, d], owner [m], weights [r, n]) -> distances [r]`` against reference frames.
+
+    ``owner`` says whose of the n clips each frame is; ``weights`` counts the clips, one weighting a row. Each distance
+    is that of ``frechet_to`` for frames which stand as often as their clip counts.
+    Raises ValueError for a NaN or an infinity, other dimensions, or a weighting of fewer than two frames.
+    """
+    base = gaussian(reference, ddof=ddof)
+    spread, base_trace = base.spread(epsilon), (base.factor**2).sum()
+    added = epsilon * (spread.T @ spread)
+
+    def scores(frames: np.ndarray, owner: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        frames, sizes = by_clip(frames, owner, weights)
+        if frames.shape[1] != len(base.mean):
+            raise ValueError(f"dimensions differ: {frames.shape[1]} and {len(base.mean)}")
+        centre = frames.mean(axis=0)
+        frames -= centre  # far from the origin the moments would cancel
+        starts = np.cumsum(sizes) - sizes
+        sums, squares = (np.add.reduceat(x, starts) for x in (frames, np.einsum("md,md->m", frames, frames)))
+        frames = frames @ spread  # (m, k)
+        step = max(1, BUDGET // (4 * spread.shape[1] ** 2))
+        found = []
+        for rows in np.array_split(weights, -(-len(weights) // step)):
+            rows = rows.astype(np.float64)
+            totals = rows @ sizes
+            if totals.min() < MIN_FRAMES:
+                raise ValueError(f"a Fréchet distance needs at least {MIN_FRAMES} frames, got {totals.min():g}")
+            means = rows @ sums / totals[:, None]  # (r, d), from ``centre``
+            traces = (rows @ squares - totals * (means**2).sum(axis=1)) / (totals - ddof)
+            offsets = ((means + centre - base.mean) ** 2).sum(axis=1)
+            roots = _root_traces(frames, sizes, rows, means @ spread, totals - ddof, added)
+            found.append(offsets + base_trace + traces - 2 * roots)
+        return np.concatenate(found)
+
+    return scores
+
+
+def by_clip(frames: np.ndarray, owner: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Frames in float64 with those of a clip together, clips in order; and how many each of the n clips has.
+
+    Raises ValueError for a NaN or an infinity, a clip without frames, or shapes that do not fit.
+    """
+    frames, owner, weights = np.asarray(frames), np.asarray(owner), np.asarray(weights)
+    if frames.ndim != 2 or weights.ndim != 2 or owner.shape != frames.shape[:1] or not len(weights):
+        shapes = f"{frames.shape}, {owner.shape} and {weights.shape}"
+        raise ValueError(f"frames must be [m, d], their clips [m] and weights [r, n], got {shapes}")
+    if not np.isfinite(frames).all():
+        raise ValueError("embedding frames hold NaN or infinite values")
+    sizes = np.bincount(owner, minlength=weights.shape[1])
+    if len(sizes) != weights.shape[1] or not sizes.all():
+        raise ValueError(f"{weights.shape[1]} clips are weighted, but frames belong to {np.count_nonzero(sizes)}")
+    return frames[np.argsort(owner, kind="stable")].astype(np.float64), sizes
+
+
+def _root_traces(
+    projected: np.ndarray,
+    sizes: np.ndarray,
+    weights: np.ndarray,
+    means: np.ndarray,
+    divisors: np.ndarray,
+    added: np.ndarray,
+) -> np.ndarray:
+    """Tr((S1 S2)^(1/2)) of each weighting, from frames projected to [m, k] and their weighted means [r, k]."""
+    k = projected.shape[1]
+    if len(projected) < k and not added.any():  # fewer frames than dimensions: their Gram is the smaller one
+        counts = np.repeat(weights, sizes, axis=1)  # (r, m)
+        return np.array(
+            [
+                root_trace((projected[kept] - mean) * np.sqrt(count[kept] / divisor)[:, None])
+                for count, kept, mean, divisor in zip(counts, counts > 0, means, divisors, strict=True)
+            ]
+        )
+    lower = np.tril_indices(k)
+    moments = _weighted_moments(projected, sizes, weights, np.ravel_multi_index(lower, (k, k)))
+    roots, full = np.empty(len(weights)), np.zeros((k, k))
+    for i, (mean, divisor) in enumerate(zip(means, divisors, strict=True)):
+        full[lower] = moments[i] / divisor
+        roots[i] = root_sum(full - np.outer(mean, mean) * (weights[i] @ sizes / divisor) + added)
+    return roots
+
+
+def _weighted_moments(frames: np.ndarray, sizes: np.ndarray, weights: np.ndarray, lower: np.ndarray) -> np.ndarray:
+    """Weighted sums over clips of X^T X, only the entries ``lower`` of the flattened [k, k]: [r, k (k + 1) / 2]."""
+    total = np.zeros((len(weights), len(lower)))
+    block = min(len(sizes), max(1, BUDGET // (32 * len(lower))))
+    products = np.empty((block, len(lower)))
+    clips = np.split(frames, np.cumsum(sizes)[:-1])
+    for start in range(0, len(clips), block):
+        part = clips[start : start + block]
+        for row, clip in zip(products, part, strict=False):
+            np.take(clip.T @ clip, lower, out=row, mode="clip")
+        total += weights[:, start : start + block] @ products[: len(part)]
+    return total
