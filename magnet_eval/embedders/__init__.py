@@ -5,9 +5,9 @@ what ``Embedder`` lists; one for text metrics also has ``embed_text(texts) -> [n
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 EMBEDDERS = {
     "musicnn": "magnet_eval.embedders.musicnn:MusicnnEmbedder",
     "clap_tiny": "magnet_eval.embedders.clap_tiny:ClapTinyEmbedder",
+    "vggish": "magnet_eval.embedders.vggish:VGGishEmbedder",
 }
 
 
@@ -40,9 +41,24 @@ class Embedder(Protocol):
         ...
 
 
-def build(name: str, device: str = "cpu") -> Embedder:
+def build(name: str, device: str = "cpu", **options: Any) -> Embedder:
     """The embedder of a name, or of the user's own pkg.module:object. Raises UserError if its weights are missing."""
-    return lookup.load(EMBEDDERS, name, "embedder")(device=device)
+    return lookup.load(EMBEDDERS, name, "embedder")(device=device, **options)
+
+
+def missing(options: Mapping[str, Any]) -> str:
+    """Which weights that an embedder's options name are not here, and the command that gets them; "" if all are."""
+    from magnet_eval.embedders import sources
+
+    chosen = str(options.get("weights") or "")
+    if chosen not in sources.SOURCES:
+        here = not chosen or Path(chosen).exists()
+        return "" if here else f"there are no weights {chosen}. Give a path, or one of {', '.join(sources.SOURCES)}."
+    try:
+        sources.weights_of(chosen)
+    except lookup.UserError as error:
+        return str(error)
+    return ""
 
 
 def gather(name: str, clips: Iterable[tuple[str, np.ndarray]]) -> Embeddings:

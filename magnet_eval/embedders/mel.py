@@ -1,6 +1,7 @@
 """Log-mel spectrograms and even windows over time: the front end that the embedders share.
 
-The mel scale and its area-normalised filters are Slaney's (Auditory Toolbox, 1998), which librosa too takes by default.
+The mel scale and its area-normalised filters are Slaney's (Auditory Toolbox, 1998), which librosa too takes by default;
+published networks that were trained on another scale have HTK's.
 """
 
 import math
@@ -30,6 +31,23 @@ def mel_filters(n_mels: int, n_fft: int, rate: int) -> torch.Tensor:
     fall = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
     triangles = np.maximum(0.0, np.minimum(rise, fall)) * 2.0 / (edges[2:] - edges[:-2])
     return torch.from_numpy(triangles.astype(np.float32))
+
+
+@cache
+def htk_filters(n_mels: int, n_fft: int, rate: int, low: float, high: float) -> torch.Tensor:
+    """Filters that are triangles of height 1 on HTK's mel scale (Kaldi's too), from ``low`` to ``high`` Hz.
+
+    float32 [n_mels, n_fft // 2 + 1].
+    """
+
+    def to_mel(hertz: float | np.ndarray) -> np.ndarray:
+        return 1127.0 * np.log1p(np.asarray(hertz) / 700.0)
+
+    edges = np.linspace(to_mel(low), to_mel(high), n_mels + 2)[:, None]
+    bins = to_mel(np.fft.rfftfreq(n_fft, 1 / rate))[None, :]
+    rise = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    fall = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
+    return torch.from_numpy(np.maximum(0.0, np.minimum(rise, fall)).astype(np.float32))
 
 
 def log_mel(audio: torch.Tensor, n_mels: int, n_fft: int, hop: int, rate: int) -> torch.Tensor:
