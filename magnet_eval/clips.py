@@ -20,7 +20,7 @@ from magnet_eval.records import Clip, Prompt
 from magnet_eval.store import DiskError, RunFolder, content_key, file_hash, writing
 
 log = logging.getLogger(__name__)
-VERSION = 1  # raise it when a change of code changes the audio of an unchanged model
+VERSION = 2  # raise it when a change of code changes the audio of an unchanged model
 SHOWN_FAILURES = 3  # warnings of one system; the manifest names every failure
 
 

@@ -34,7 +34,7 @@ def check_text(text: str) -> str:
 class System:
     """What is compared: a model with a label and optional changes. In YAML a plain name is enough."""
 
-    model: str
+    model: str = ""  # the protocol's if left out
     label: str = ""  # the model's name if left out
     set: dict[str, Any] = field(default_factory=dict)  # e.g. {decoding.steps: [60, 10, 10, 10]}
 
@@ -50,6 +50,12 @@ class System:
     def from_text(cls, model: str) -> "System":
         """The system that a plain model name stands for."""
         return cls(model)
+
+    def of(self, model: str) -> "System":
+        """The system itself, or of ``model`` where it names none. Raises UserError if neither does."""
+        if not (self.model or model):
+            raise UserError(f"system {self.label!r} names no model; give it one, or the protocol: model: magnet-tiny.")
+        return self if self.model else System(model, self.label, self.set)
 
 
 @dataclass
@@ -124,22 +130,37 @@ class Speed:
 
 
 @dataclass
+class MetricChoice:
+    """A metric of a protocol. In YAML the name of a preset is enough."""
+
+    preset: list[str] = field(default_factory=list)  # one or more of the metric's; none: its first
+    weights: str | None = None  # the embedder's, in place of where they are looked for
+
+    @classmethod
+    def from_text(cls, preset: str) -> "MetricChoice":
+        """The choice that a plain preset name stands for."""
+        return cls([preset])
+
+
+@dataclass
 class Protocol:
     """One versioned recipe of an evaluation (protocols/NAME.yaml)."""
 
     version: int  # goes up with every change that moves a number
     systems: list[System]
     title: str = ""
+    model: str = ""  # that of systems which name none, so that an ablation can be run on another one
     prompts: Prompts = field(default_factory=Prompts)
     reference: Reference = field(default_factory=Reference)
     generation: Generation = field(default_factory=Generation)
-    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)  # name -> its parameters
+    metrics: dict[str, MetricChoice] = field(default_factory=dict)  # by name
     speed: Speed | None = None
     name: str = ""  # the YAML's stem
 
     def __post_init__(self) -> None:
         """Refuses a protocol without systems, or with two of one label."""
         between("version", self.version, 1)
+        self.systems = [system.of(self.model) for system in self.systems]
         labels = [system.label for system in self.systems]
         if not labels:
             raise UserError("systems is empty; name at least one model, e.g. systems=[magnet-tiny].")

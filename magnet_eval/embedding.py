@@ -18,11 +18,14 @@ import numpy as np
 
 from magnet_eval import audio, embedders
 from magnet_eval.lookup import UserError
+from magnet_eval.metrics import Metric
+from magnet_eval.numerics import Front
 from magnet_eval.progress import Progress
 from magnet_eval.records import Embeddings
 from magnet_eval.store import DiskError, content_key, file_hash, write_atomic
 
 log = logging.getLogger(__name__)
+Named = tuple[str, tuple[tuple[str, Any], ...]]  # an embedder and its options
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,30 @@ class Item:
     id: str
     content: str  # sha256 of the audio file's bytes, or the text itself
     path: Path | None = None
+    generated: bool = False  # some conventions treat generated clips otherwise than real ones
+
+
+@dataclass(frozen=True)
+class Hearing:
+    """A network, and a clip's way to it: what an embedding depends on beside the clip."""
+
+    embedder: str  # a name in embedders.EMBEDDERS
+    options: tuple[tuple[str, Any], ...] = ()  # of the embedder
+    front: Front | None = None  # None: the embedder's rate, mean of channels, soxr HQ
+
+    @classmethod
+    def of(cls, metric: Metric) -> "Hearing":
+        """What a metric hears by."""
+        return cls(metric.embedder, tuple(sorted(metric.options.items())), metric.front)
+
+    def audio(self, item: Item, rate: int) -> np.ndarray:
+        """An item's samples [T] as the network gets them. Raises UserError on unreadable audio."""
+        assert item.path is not None
+        if self.front is None:
+            return audio.load_mono(item.path, rate)
+        from magnet_eval.front import prepare
+
+        return prepare(*audio.read(item.path), self.front, generated=item.generated)
 
 
 @dataclass(frozen=True)
@@ -53,79 +80,81 @@ class EmbeddingCache:
     def __init__(self, cache: Path, progress: Progress) -> None:
         """Reads nothing yet."""
         self.cache, self.progress = cache, progress
-        self.built: dict[str, Any] = {}
-        self.cards: dict[str, Card] = {}
+        self.built: dict[Named, Any] = {}
+        self.cards: dict[Named, Card] = {}
 
-    def embedder(self, name: str) -> Any:
+    def embedder(self, hearing: Hearing) -> Any:
         """The embedder, loaded once."""
+        name = hearing.embedder, hearing.options
         if name not in self.built:
-            self.built[name] = embedders.build(name)
+            self.built[name] = embedders.build(hearing.embedder, **dict(hearing.options))
         return self.built[name]
 
-    def card(self, name: str) -> Card:
+    def card(self, hearing: Hearing) -> Card:
         """The embedder's card: from the cache where it still holds, else from the embedder itself."""
+        name = hearing.embedder, hearing.options
         if name not in self.cards:
-            path = self.cache / f"{content_key('embedder', name)}.json"
+            path = self.cache / f"{content_key('embedder', *name)}.json"
             try:
                 card = Card(**json.loads(path.read_bytes()))
             except (OSError, ValueError, TypeError):
                 card = None
             if card is None or not card.is_valid():
-                card = self.card_of(name)
+                card = self.card_of(hearing)
                 write_atomic(path, json.dumps(asdict(card)))
             self.cards[name] = card
         return self.cards[name]
 
-    def card_of(self, name: str) -> Card:
+    def card_of(self, hearing: Hearing) -> Card:
         """The card of the loaded embedder."""
-        embedder = self.embedder(name)
+        embedder = self.embedder(hearing)
         files = [Path(file).resolve() for file in (*embedder.files, inspect.getfile(type(embedder)))]
         return Card(embedder.fingerprint(), embedder.sample_rate, {str(file): file_hash(file) for file in files})
 
-    def path(self, name: str, item: Item) -> Path:
+    def path(self, hearing: Hearing, item: Item) -> Path:
         """The cache file of an item."""
-        kind = "text" if item.path is None else "audio"
-        return self.cache / f"{content_key(kind, item.content, self.card(name).fingerprint)}.npz"
+        how = ["text"] if item.path is None else ["audio", hearing.front and asdict(hearing.front), item.generated]
+        return self.cache / f"{content_key(item.content, self.card(hearing).fingerprint, how)}.npz"
 
-    def ensure(self, name: str, items: Iterable[Item]) -> dict[Item, str]:
+    def ensure(self, hearing: Hearing, items: Iterable[Item]) -> dict[Item, str]:
         """Embeds whatever is not in the cache yet. Returns the items that cannot be embedded, with the reason."""
-        missing = [item for item in dict.fromkeys(items) if not self.path(name, item).is_file()]
+        missing = [item for item in dict.fromkeys(items) if not self.path(hearing, item).is_file()]
         failed = {}
         for done, item in enumerate(missing):
-            self.progress(f"embed with {name}", done, len(missing))
+            self.progress(f"embed with {hearing.embedder}", done, len(missing))
             try:
-                self.compute(name, item)
+                self.compute(hearing, item)
             except DiskError:
                 raise
             except (ValueError, RuntimeError) as error:
                 failed[item] = str(error)
         if missing:
-            self.progress(f"embed with {name}", len(missing), len(missing))
+            self.progress(f"embed with {hearing.embedder}", len(missing), len(missing))
         return failed
 
-    def compute(self, name: str, item: Item) -> np.ndarray:
+    def compute(self, hearing: Hearing, item: Item) -> np.ndarray:
         """Embeds one item and puts it into the cache: float32 [frames, d]. Raises UserError on unreadable audio."""
         if item.path is None:
-            frames = self.embedder(name).embed_text([item.content])
+            frames = self.embedder(hearing).embed_text([item.content])
         else:
-            frames = self.embedder(name).embed(audio.load_mono(item.path, self.card(name).sample_rate))
+            frames = self.embedder(hearing).embed(hearing.audio(item, self.card(hearing).sample_rate))
         frames = np.asarray(frames, dtype=np.float32)
         if frames.ndim != 2 or not len(frames) or not np.isfinite(frames).all():
-            raise UserError(f"embedder {name} gives no finite frames for {item.path or item.content!r}.")
+            raise UserError(f"embedder {hearing.embedder} gives no finite frames for {item.path or item.content!r}.")
         buffer = io.BytesIO()
         np.savez(buffer, frames=frames)
-        write_atomic(self.path(name, item), buffer.getvalue())
+        write_atomic(self.path(hearing, item), buffer.getvalue())
         return frames
 
-    def frames(self, name: str, item: Item) -> np.ndarray:
+    def frames(self, hearing: Hearing, item: Item) -> np.ndarray:
         """The frames of an item; a cache file that is damaged is made anew."""
         try:
-            with np.load(self.path(name, item), allow_pickle=False) as content:
+            with np.load(self.path(hearing, item), allow_pickle=False) as content:
                 return content["frames"]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             log.warning("embedding of %s is made anew: %s", item.id, error)
-            return self.compute(name, item)
+            return self.compute(hearing, item)
 
-    def embeddings(self, name: str, items: Sequence[Item]) -> Embeddings:
+    def embeddings(self, hearing: Hearing, items: Sequence[Item]) -> Embeddings:
         """One record of all items, in order."""
-        return embedders.gather(name, ((item.id, self.frames(name, item)) for item in items))
+        return embedders.gather(hearing.embedder, ((item.id, self.frames(hearing, item)) for item in items))

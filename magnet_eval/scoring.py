@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from magnet_eval import config, metrics, stats
-from magnet_eval.embedding import EmbeddingCache, Item
+from magnet_eval import config, embedders, metrics, speed, stats
+from magnet_eval.embedding import EmbeddingCache, Hearing, Item
 from magnet_eval.lookup import UserError
 from magnet_eval.metrics import Metric
 from magnet_eval.metrics.control import TextControl, text_control
@@ -27,7 +27,7 @@ from magnet_eval.store import DiskError, RunFolder, content_key, file_hash, ids_
 
 log = logging.getLogger(__name__)
 T = TypeVar("T", Estimate, Difference, TextControl)
-VERSION = 1  # of the statistics: raise it when a change of code changes a number but no metric's preset
+VERSION = 2  # of the statistics: raise it when a change of code changes a number but no metric's preset
 SEED = 0  # of every bootstrap and permutation
 SHUFFLED = "shuffled captions"  # what the text control is a difference to
 SUFFIX = "_shuffled"  # of the text control's metric
@@ -39,7 +39,7 @@ def score(protocol: config.Protocol, folder: RunFolder, progress: Progress) -> b
     A score that cannot be computed is an absent row, named with its reason in the manifest. Raises UserError on an
     unknown metric, on missing weights of an embedder, and where there is no clip to score.
     """
-    chosen = [choice(name, params) for name, params in protocol.metrics.items()]
+    chosen = chosen_metrics(protocol)
     scorer = Scorer(protocol, folder, progress)
     for metric in chosen:
         scorer.score(metric)
@@ -47,22 +47,39 @@ def score(protocol: config.Protocol, folder: RunFolder, progress: Progress) -> b
     folder.write_clip_scores(scorer.clip_rows)
     folder.set_failures("score", scorer.failures)
     folder.update_manifest(
-        embedders={name: card.fingerprint for name, card in scorer.embedding.cards.items()}, baseline=scorer.baseline
+        embedders={named(*name): card.fingerprint for name, card in scorer.embedding.cards.items()},
+        baseline=scorer.baseline,
     )
     return scorer.has_worked
 
 
-def choice(name: str, params: dict[str, Any]) -> Metric:
-    """The metric that a protocol names. Raises UserError if there is none of that name, or on parameters."""
-    metric = metrics.get(name)
-    if params:
-        raise UserError(f"metric {name} takes no parameters, got {', '.join(params)}. Write {name}: {{}}.")
-    return metric
+def chosen_metrics(protocol: config.Protocol) -> list[Metric]:
+    """The metrics that a protocol names, one for each preset. Raises UserError on an unknown name or preset."""
+    chosen = []
+    for name, choice in protocol.metrics.items():
+        for preset in choice.preset or [""]:
+            metric = metrics.get(name, preset)
+            given = {"weights": choice.weights} if choice.weights else {}
+            chosen.append(replace(metric, options={**metric.options, **given}))
+    return chosen
+
+
+def check(protocol: config.Protocol) -> None:
+    """Raises UserError on a metric or preset that there is not, or whose network's weights are not here."""
+    for metric in chosen_metrics(protocol):
+        missing = embedders.missing(metric.options)
+        if missing:
+            raise UserError(f"metric {metric.name} ({metric.preset}): {missing}")
+
+
+def named(embedder: str, options: Sequence[tuple[str, Any]]) -> str:
+    """An embedder and its options in one line."""
+    return " ".join([embedder, *(f"{name}={value}" for name, value in options)])
 
 
 def is_quality(row: Score) -> bool:
     """Whether a row is one that ``score`` writes (and therefore replaces)."""
-    return row.metric.removesuffix(SUFFIX) in metrics.METRICS
+    return row.metric not in speed.METRICS
 
 
 class Scorer:
@@ -88,7 +105,7 @@ class Scorer:
         for clip in self.folder.clips(label):
             path = self.folder.path / clip.path
             if path.is_file() and file_hash(path) == clip.sha256:
-                items.append(Item(clip.prompt_id, clip.sha256, path))
+                items.append(Item(clip.prompt_id, clip.sha256, path, generated=True))
             else:
                 self.fail(label, clip.prompt_id, f"{path} is gone or was altered; run generate to make it again")
         return items
@@ -104,8 +121,8 @@ class Scorer:
         """Adds the rows of one metric, every system's."""
         against = self.against(metric)
         clips = itertools.chain.from_iterable(self.clips.values())
-        failed = self.embedding.ensure(metric.embedder, [*against, *clips])
-        against = self.without(failed, "reference", against)
+        failed = self.embedding.ensure(Hearing.of(metric), [*(against or []), *clips])
+        against = against and self.without(failed, "reference", against)
         systems = {label: self.without(failed, label, items) for label, items in self.clips.items()}
         for label, items in systems.items():
             found = self.computed(Estimate, metric, label, (items, against), estimate)
@@ -118,7 +135,7 @@ class Scorer:
                 sides = (systems[label], systems[versus], against)
                 compared[label, versus] = self.computed(Difference, metric, label, sides, difference)
         self.add_differences(metric, compared)
-        if metric.needs == "text":
+        if metric.needs == "text" and against:
             self.control(metric, systems, against)
 
     def control(self, metric: Metric, systems: Mapping[str, list[Item]], texts: list[Item]) -> None:
@@ -141,12 +158,14 @@ class Scorer:
                 self.add(shuffled, label, plain, params={"control": True, "embedder": metric.embedder})
         self.add_differences(metric, found, params={"control": True, "one_sided": True})
 
-    def against(self, metric: Metric) -> list[Item]:
-        """What a metric holds clips against: real clips, those of the same prompts, or captions."""
+    def against(self, metric: Metric) -> list[Item] | None:
+        """What a metric holds clips against: real clips, those of the same prompts, captions, or nothing (None)."""
         if metric.needs == "text":
             return [Item(prompt.id, prompt.text) for prompt in self.prompts]
+        if not metric.has_reference:
+            return None
         items = []
-        real = metric.needs == "reference_set"
+        real = metric.needs in ("reference_set", "reference_rows")
         for prompt in read_reference(self.protocol.reference) if real else self.prompts:
             if prompt.reference:
                 path = Path(prompt.reference)
@@ -164,23 +183,24 @@ class Scorer:
         return [item for item in items if item not in failed]
 
     def computed(
-        self, kind: type[T], metric: Metric, label: str, sides: Sequence[list[Item]], compute: Callable[..., T]
+        self, kind: type[T], metric: Metric, label: str, sides: Sequence[list[Item] | None], compute: Callable[..., T]
     ) -> T | None:
         """``compute(metric, *embeddings, rng)``, from the cache where it is known; None, and a failure, if it fails."""
         if not sides[0]:
             return None  # every clip of the system has failed, and said so
-        contents = [[(item.id, item.content) for item in side] for side in sides]
-        fingerprint = self.embedding.card(metric.embedder).fingerprint
-        key = content_key(VERSION, kind.__name__, metric.name, metric.preset, fingerprint, contents)
+        contents = [None if side is None else [(item.id, item.content) for item in side] for side in sides]
+        hearing = Hearing.of(metric)
+        known = self.embedding.card(hearing).fingerprint, hearing.front and asdict(hearing.front)
+        key = content_key(VERSION, kind.__name__, metric.name, metric.preset, known, contents)
         path = self.folder.cache / f"{key}.json"
         try:
             return kind(**json.loads(path.read_bytes()))
         except (OSError, ValueError, TypeError):
             pass  # not computed yet, or damaged
         try:
-            if not all(sides):
+            if any(side == [] for side in sides):
                 raise UserError(f"nothing to compare clips with: no {metric.needs.replace('_', ' ')} at hand")
-            embeddings = [self.embedding.embeddings(metric.embedder, side) for side in sides]
+            embeddings = [None if side is None else self.embedding.embeddings(hearing, side) for side in sides]
             result = compute(metric, *embeddings, np.random.default_rng(SEED))
         except DiskError:
             raise
@@ -229,7 +249,7 @@ class Scorer:
         )
         self.rows.append(row)
 
-    def params(self, metric: Metric, against: list[Item]) -> dict[str, Any]:
+    def params(self, metric: Metric, against: list[Item] | None) -> dict[str, Any]:
         """What a row was computed with."""
-        n_reference = {"n_reference": len(against)} if metric.needs == "reference_set" else {}
+        n_reference = {"n_reference": len(against)} if against and metric.needs.startswith("reference_") else {}
         return {"embedder": metric.embedder, **n_reference}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from magnet_eval import config
 from magnet_eval.config import Generation, Run
-from magnet_eval.lookup import UserError, check, load
+from magnet_eval.lookup import UserError, load
 from magnet_eval.options import DataOptions, GenerateOptions, TrainOptions
 from magnet_eval.progress import Progress, bar
 from magnet_eval.store import RunFolder, writing
@@ -16,12 +16,10 @@ from magnet_eval.table import table
 
 def run(chosen: Run) -> str:
     """The main job: generate, score, time, report; the table of scores and where the report is."""
-    from magnet_eval import pipeline
-    from magnet_eval.metrics import METRICS
+    from magnet_eval import pipeline, scoring
     from magnet_eval.report import short_table
 
-    for name in chosen.protocol.metrics:  # now, not after an hour of generating
-        check("metric", name, METRICS)
+    scoring.check(chosen.protocol)  # now, not after an hour of generating
     with bar() as progress:
         folder = pipeline.run(chosen, progress=progress)
         if chosen.protocol.speed:

@@ -11,7 +11,19 @@ import magnet_eval
 
 PACKAGE = Path(magnet_eval.__file__).parent
 LAYERS = [  # a module may import from its own layer and those above it in this list
-    {"records", "lookup", "audio", "stats", "metrics", "progress", "environment", "table"},
+    {
+        "records",
+        "lookup",
+        "audio",
+        "resample",
+        "numerics",
+        "front",
+        "stats",
+        "metrics",
+        "progress",
+        "environment",
+        "table",
+    },
     {"typed", "decoding", "presets", "zoo", "model", "config"},
     {"store", "prompts", "generators", "embedders", "speed"},
     {"clips", "embedding", "scoring", "pipeline", "engines", "study", "report", "training"},

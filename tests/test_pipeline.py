@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from magnet_eval import audio, config, pipeline
+from magnet_eval import audio, config, pipeline, scoring
 from magnet_eval.lookup import UserError
-from magnet_eval.metrics import METRICS, Metric, control, estimate
+from magnet_eval.metrics import METRICS, Metric, control
 from magnet_eval.metrics.alignment import cosine_score
-from magnet_eval.metrics.frechet import frechet_to
+from magnet_eval.metrics.clip_stats import frechet_of_clips
 from magnet_eval.records import Prompt
 
 HERE = Path(__file__).resolve().parent
@@ -28,7 +28,7 @@ SECONDS = 0.25
 METRIC = {"embedder": "pipeline_fakes:Ear", "preset": "v1", "paper": "", "description": ""}
 FAKE_METRICS = {
     "fake_fad": Metric(
-        name="fake_fad", label="FAD", fn=frechet_to, needs="reference_set", better="lower", best=0.0, **METRIC
+        name="fake_fad", label="FAD", fn=frechet_of_clips, needs="reference_set", better="lower", best=0.0, **METRIC
     ),
     "fake_pair": Metric(
         name="fake_pair", label="Pair", fn=cosine_score, needs="reference_pairs", better="higher", best=1.0, **METRIC
@@ -47,7 +47,6 @@ def calls(tmp_path, monkeypatch):
     for name, metric in FAKE_METRICS.items():
         monkeypatch.setitem(METRICS, name, metric)
     monkeypatch.setattr(control, "N_PERMUTATIONS", 399)
-    monkeypatch.setattr(estimate, "N_RESAMPLES", 60)
     import pipeline_fakes
 
     write_world(tmp_path, pipeline_fakes)
@@ -79,7 +78,7 @@ def settings(results="results", n=None, systems=("good", "noisy"), metrics=tuple
         prompts=config.Prompts(source="folder", path="real", n=n, seconds=SECONDS),
         reference=config.Reference(source="folder", path="real"),
         generation=config.Generation(batch=4, device="cpu"),
-        metrics={name: {} for name in metrics},
+        metrics={name: config.MetricChoice() for name in metrics},
     )
     return config.Run(protocol=protocol, results=str(results), **run)
 
@@ -324,12 +323,15 @@ def test_mistakes_are_one_line(calls, changes, message):
     assert "\n" not in str(caught.value)
 
 
-def test_metrics_without_parameters_take_none_and_no_clips_no_scores(calls):
+def test_unknown_presets_and_missing_weights_are_one_line_and_no_clips_no_scores(calls):
     wrong = settings()
-    wrong.protocol.metrics["fake_fad"] = {"dim": 3}
+    wrong.protocol.metrics["fad_musicnn_tiny"] = config.MetricChoice(["musicnn-mtt-v2"])
     pipeline.generate(wrong)
-    with pytest.raises(UserError, match="takes no parameters, got dim"):
+    with pytest.raises(UserError, match=r"preset of fad_musicnn_tiny 'musicnn-mtt-v2'\. Did you mean musicnn-mtt-v1"):
         pipeline.score(wrong)
+    wrong.protocol.metrics["fad_musicnn_tiny"] = config.MetricChoice(weights="nowhere.safetensors")
+    with pytest.raises(UserError, match=r"metric fad_musicnn_tiny .*no weights nowhere\.safetensors"):
+        scoring.check(wrong.protocol)
     with pytest.raises(UserError, match="magnet-eval generate"):
         pipeline.score(settings("elsewhere"))
 

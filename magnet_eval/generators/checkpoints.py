@@ -7,6 +7,9 @@ and filling a network with what was read, at a memory peak of about the network 
 import contextlib
 import logging
 import pickle
+import re
+import warnings
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from magnet_eval.generators.layouts import HINT, check_folder, weight_files
 from magnet_eval.lookup import UserError
 
 POINTER = b"version https://git-lfs"  # what a clone without git-lfs has in place of a large file
+WANTED = re.compile(r"GLOBAL ([\w.]+)")  # what a pickle asks for beyond tensors and plain values, in torch's complaint
 
 
 def pick_device(name: str) -> torch.device:
@@ -59,24 +63,25 @@ def read_pickled(path: Path, *, mapped: bool = False) -> Any:
     """
     check_folder(path.parent, path.name)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        with warnings.catch_warnings(action="ignore"):  # about pickles that torch did not write
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped and zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
-        if "Unsupported" in str(error) or "GLOBAL" in str(error):
-            wanted = next((word for word in str(error).split() if "." in word.strip("`.,'")), "an object of its own")
-            raise UserError(
-                f"{path} is refused: it asks for {wanted.strip('`.,')}, and loading that could run a stranger's code. "
-                "Get the file from its publisher again, or convert it to safetensors where you trust it."
-            ) from error
-        raise _damaged(path, error) from error
+        wanted = WANTED.search(str(error))
+        if not wanted:  # torch's own words are many, and about its versions
+            raise _damaged(path, "no file of torch's") from error
+        raise UserError(
+            f"{path} is refused: it asks for {wanted[1]}, and loading that could run a stranger's code. "
+            "Get the file from its publisher again, or convert it to safetensors where you trust it."
+        ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise _damaged(path, error) from error
 
 
-def _damaged(path: Path, error: Exception) -> UserError:
+def _damaged(path: Path, why: Exception | str) -> UserError:
     with path.open("rb") as file:
         if file.read(len(POINTER)) == POINTER:
             return UserError(f"{path} is only git-lfs's note of a file. Run git lfs pull there, or: hf download.")
-    reason = " ".join(str(error).split())[:200]
+    reason = " ".join(str(why).split())[:200] or type(why).__name__
     return UserError(f"{path} is damaged or of another kind ({reason}; {path.stat().st_size} bytes). {HINT}")
 
 

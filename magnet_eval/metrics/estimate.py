@@ -2,7 +2,8 @@
 
 Conventions: clips are matched by id, never by position; the unit of resampling is the clip; the reference set is taken
 as it is and not resampled; every draw comes from ``rng``. Only clips that both sides have are scored, and ``ids``
-says which.
+says which. Three ways, by the metric's kind: per-clip scores (bootstrap, sign flips), weighted sets (bootstrap and
+permutations through sums per clip), and sets whose score cannot be weighted (jackknife over groups of clips).
 """
 
 from dataclasses import dataclass, field
@@ -11,10 +12,9 @@ import numpy as np
 
 from magnet_eval import stats
 from magnet_eval.lookup import UserError
-from magnet_eval.metrics import Metric
+from magnet_eval.metrics import Metric, jackknife, resampling
 from magnet_eval.records import Embeddings
 
-N_RESAMPLES = 400  # of a set: each costs an eigen-decomposition
 N_SPLITS = 20
 MIN_CLIPS = 2
 
@@ -52,8 +52,8 @@ class Difference:
         return len(self.ids)
 
 
-def estimate(metric: Metric, system: Embeddings, against: Embeddings, rng: np.random.Generator) -> Estimate:
-    """The score of a system against the real clips (or, for a text metric, against the embedded captions).
+def estimate(metric: Metric, system: Embeddings, against: Embeddings | None, rng: np.random.Generator) -> Estimate:
+    """The score of a system against the real clips; of a text metric, against the captions; of some, against None.
 
     Raises UserError if fewer than two clips can be scored.
     """
@@ -62,20 +62,24 @@ def estimate(metric: Metric, system: Embeddings, against: Embeddings, rng: np.ra
         value, low, high = stats.bootstrap_mean(np.array(list(scores.values())), rng)
         return Estimate(value, low, high, tuple(scores), per_clip=scores)
     _check_count(metric, len(system.clip_ids))
-    score = metric.fn(against.frames[:, metric.columns])
-    frames = system.frames[:, metric.columns]
-    value = score(frames)
-    counts = stats.resampled_counts(len(system.clip_ids), N_RESAMPLES, rng)
-    low, high = stats.interval(value, np.array([score(frames, count[system.owner]) for count in counts]))
-    return Estimate(value, low, high, system.clip_ids, floor=floor(metric, against, len(system.clip_ids), rng))
+    if metric.needs == "reference_set":
+        assert against is not None
+        found = resampling.bootstrap(_scores(metric, against), *_frames(metric, system), rng)
+        return Estimate(*found, system.clip_ids, floor=floor(metric, against, len(system.clip_ids), rng))
+    score, rows = _of_rows(metric, against), _clip_means(metric, system, system.clip_ids)
+    return Estimate(*jackknife.interval(score, rows, rng), system.clip_ids)
 
 
-def per_clip(metric: Metric, system: Embeddings, against: Embeddings) -> dict[str, float]:
+def per_clip(metric: Metric, system: Embeddings, against: Embeddings | None) -> dict[str, float]:
     """Score of every clip that both sides have, by id, in the system's order."""
-    known = set(against.clip_ids)
+    known = set(system.clip_ids if against is None else against.clip_ids)
     ids = [i for i in system.clip_ids if i in known]
     _check_count(metric, len(ids))
-    scores = metric.fn(*(_clip_means(side, ids)[:, metric.columns] for side in (system, against)))
+    if metric.needs == "reference_segments":
+        assert against is not None
+        return {name: _of_segments(metric, system, against, name) for name in ids}
+    sides = [system] if against is None else [system, against]
+    scores = metric.fn(*(_clip_means(metric, side, ids) for side in sides))
     return dict(zip(ids, scores.tolist(), strict=True))
 
 
@@ -92,17 +96,18 @@ def floor(metric: Metric, reference: Embeddings, n: int, rng: np.random.Generato
     size = min(n, total // 2)
     if size < MIN_CLIPS:
         return None
-    frames, scores = reference.frames[:, metric.columns], []
+    frames, found = reference.frames[:, metric.columns], []
     for _ in range(N_SPLITS):
         chosen = np.isin(reference.owner, rng.permutation(total)[:size])
-        scores.append(metric.fn(frames[~chosen])(frames[chosen]))
-    return float(np.mean(scores))
+        _, owner = np.unique(reference.owner[chosen], return_inverse=True)
+        found.append(metric.fn(frames[~chosen])(frames[chosen], owner, np.ones((1, size)))[0])
+    return float(np.mean(found))
 
 
 def difference(
-    metric: Metric, first: Embeddings, second: Embeddings, against: Embeddings, rng: np.random.Generator
+    metric: Metric, first: Embeddings, second: Embeddings, against: Embeddings | None, rng: np.random.Generator
 ) -> Difference:
-    """First minus second on their common clips: paired bootstrap interval and paired permutation p-value.
+    """First minus second on their common clips: paired interval and paired p-value.
 
     The permutation swaps the two systems' clips of a prompt, which would change nothing if the systems were alike.
     Raises UserError if fewer than two clips are common.
@@ -117,44 +122,46 @@ def difference(
     common = set(second.clip_ids)
     ids = [i for i in first.clip_ids if i in common]
     _check_count(metric, len(ids))
-    return _set_difference(metric, (first, second), ids, against, rng)
+    if metric.needs == "reference_set":
+        assert against is not None
+        frames = (_frames(metric, first, ids), _frames(metric, second, ids))
+        return Difference(*resampling.paired_difference(_scores(metric, against), *frames, rng), tuple(ids))
+    rows = (_clip_means(metric, first, ids), _clip_means(metric, second, ids))
+    return Difference(*jackknife.paired_difference(_of_rows(metric, against), *rows, rng), tuple(ids))
 
 
-def _set_difference(
-    metric: Metric, pair: tuple[Embeddings, Embeddings], ids: list[str], against: Embeddings, rng: np.random.Generator
-) -> Difference:
-    score = metric.fn(against.frames[:, metric.columns])
-    parts = [_select(side, ids) for side in pair]
-    frames = np.concatenate([frames[:, metric.columns] for frames, _ in parts])
-    owner = np.concatenate([owner for _, owner in parts])
-    side = np.repeat([0, 1], [len(owner) for _, owner in parts])
-
-    def contrast(counts: np.ndarray, swapped: np.ndarray) -> float:
-        """First minus second, each clip counted ``counts`` times and given to the other side where ``swapped``."""
-        in_first = side == swapped[owner]
-        weights = counts[owner]
-        return score(frames, weights * in_first) - score(frames, weights * ~in_first)
-
-    n = len(ids)
-    once, kept = np.ones(n, dtype=int), np.zeros(n, dtype=int)
-    value = contrast(once, kept)
-    boot = np.array([contrast(counts, kept) for counts in stats.resampled_counts(n, N_RESAMPLES, rng)])
-    permuted = np.array([contrast(once, swapped) for swapped in rng.integers(0, 2, size=(N_RESAMPLES, n))])
-    low, high = stats.interval(value, boot)
-    return Difference(value, low, high, stats.permutation_p(value, permuted), tuple(ids))
+def _scores(metric: Metric, against: Embeddings) -> resampling.Scores:
+    return metric.fn(against.frames[:, metric.columns])
 
 
-def _clip_means(embeddings: Embeddings, ids: list[str]) -> np.ndarray:
+def _of_rows(metric: Metric, against: Embeddings | None) -> jackknife.Score:
+    """The score of rows [n, d], the reference's rows already given."""
+    if against is None:
+        return metric.fn
+    reference = _clip_means(metric, against, against.clip_ids)
+    return lambda rows: metric.fn(rows, reference)
+
+
+def _of_segments(metric: Metric, system: Embeddings, against: Embeddings, name: str) -> float:
+    """Mean score of the frames of one clip; those that only the longer side has are left out."""
+    sides = [_frames(metric, side, [name])[0] for side in (system, against)]
+    n = min(map(len, sides))
+    return float(np.mean(metric.fn(*(side[:n] for side in sides))))
+
+
+def _clip_means(metric: Metric, embeddings: Embeddings, ids: tuple[str, ...] | list[str]) -> np.ndarray:
     """Mean frame of the clips ``ids``, in that order: float64 [n, d]."""
     row = {clip_id: index for index, clip_id in enumerate(embeddings.clip_ids)}
-    return embeddings.per_clip()[[row[i] for i in ids]]
+    return embeddings.per_clip()[[row[i] for i in ids]][:, metric.columns]
 
 
-def _select(embeddings: Embeddings, ids: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Frames of the clips ``ids`` and, for each frame, its clip's index in ``ids``."""
+def _frames(metric: Metric, embeddings: Embeddings, ids: list[str] | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Frames of the clips ``ids`` (None: all) and, for each frame, its clip's index in ``ids``."""
+    if ids is None:
+        return embeddings.frames[:, metric.columns], embeddings.owner
     place = {clip_id: index for index, clip_id in enumerate(ids)}
     owner = np.array([place.get(clip_id, -1) for clip_id in embeddings.clip_ids])[embeddings.owner]
-    return embeddings.frames[owner >= 0], owner[owner >= 0]
+    return embeddings.frames[owner >= 0][:, metric.columns], owner[owner >= 0]
 
 
 def _check_count(metric: Metric, n: int) -> None:

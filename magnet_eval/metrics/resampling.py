@@ -7,7 +7,7 @@ Both take ``scores``, a function of (frames, owner, weights [r, n]) such as ``fr
 import numpy as np
 
 from magnet_eval import stats
-from magnet_eval.metrics.clip_stats import Scores
+from magnet_eval.metrics.clip_stats import Scores as Scores
 
 N_RESAMPLES = 1000
 N_PERMUTATIONS = 999  # with the observed one, 1,000
