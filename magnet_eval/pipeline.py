@@ -11,6 +11,7 @@ from typing import Any
 from magnet_eval import config, generators, scoring
 from magnet_eval.clips import ClipMaker
 from magnet_eval.environment import command, environment
+from magnet_eval.generators import files
 from magnet_eval.progress import Progress, silent
 from magnet_eval.prompts import read_prompts
 from magnet_eval.records import Prompt
@@ -76,6 +77,7 @@ def description(
                 "settings": model.settings_in_full(),
                 "fingerprint": fingerprints[label],
                 "weights": generators.weights(model),
+                **({"about": files.about(files.folder_of(model))} if model.family == "files" else {}),
             }
             for label, model in models.items()
         },

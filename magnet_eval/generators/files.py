@@ -1,14 +1,39 @@
-"""The ``files`` family: a folder of audio as a system, one file <prompt id>.wav (or .flac, .mp3, .ogg) per prompt."""
+"""The ``files`` family: a folder of audio as a system, one file <prompt id>.wav (or .flac, .mp3, .ogg) per prompt.
 
-from collections.abc import Sequence
+A file system.yaml in the folder says what made the audio; manifest and report quote it.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import yaml
 
 from magnet_eval import audio, config
 from magnet_eval.generators import Generation
 from magnet_eval.lookup import UserError
 from magnet_eval.records import Prompt
+from magnet_eval.typed import typed
+
+ABOUT = "system.yaml"
+UNSTATED = "origin not stated"
+
+
+@dataclass(frozen=True)
+class About:
+    """What system.yaml may say of the system that made a folder's audio."""
+
+    name: str = ""
+    description: str = ""
+    model: str = ""  # which model or checkpoint of it
+    version: str = ""
+    source: str = ""  # URL
+    licence: str = ""  # of the audio
+    settings: dict[str, Any] = field(default_factory=dict)  # whatever it was made with
+    date: str = ""  # when it was made
 
 
 def folder_of(model: config.Model) -> Path:
@@ -37,6 +62,36 @@ def reference_of(prompt: Prompt) -> Path:
     if not prompt.reference:
         raise UserError(f"prompt {prompt.id} has no reference clip; the codec family needs one. Leave this system out.")
     return Path(prompt.reference)
+
+
+def about(folder: Path) -> dict[str, Any]:
+    """What the folder's system.yaml says, without what it leaves out; {} if there is none.
+
+    Raises UserError on unknown keys, wrong types, and what is no YAML.
+    """
+    path = folder / ABOUT
+    if not path.is_file():
+        return {}
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        # YAML reads a date as a date; here, as in the manifest, it is text, and no number is NaN.
+        content = json.loads(json.dumps(content, default=str, allow_nan=False))
+    except (yaml.YAMLError, ValueError, TypeError) as error:
+        raise UserError(f"{path} is no YAML of names and values: {' '.join(str(error).split())}") from error
+    try:
+        said = typed(About, content)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    return {name: value for name, value in asdict(said).items() if value}
+
+
+def origin(said: Mapping[str, Any]) -> str:
+    """What ``about`` gave, in one line."""
+    made = " ".join(filter(None, (said.get(name, "") for name in ("name", "model", "version"))))
+    rest = (said.get(name, "") for name in ("description", "source", "date"))
+    settings = ", ".join(f"{name} {value}" for name, value in said.get("settings", {}).items())
+    licence = f"licence {said['licence']}" if said.get("licence") else ""
+    return "; ".join(filter(None, (made, *rest, settings, licence))) or UNSTATED
 
 
 class FilesGenerator:

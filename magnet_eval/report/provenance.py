@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from magnet_eval import speed
+from magnet_eval.generators.files import origin
+from magnet_eval.generators.parts import FOREIGN
 from magnet_eval.metrics import METRICS
 from magnet_eval.records import Clip
 from magnet_eval.report.data import Data, shown_label
@@ -73,14 +75,21 @@ def systems(data: Data) -> list[tuple[str, dict[str, str]]]:
         (
             label,
             {
-                "text": ", ".join(filter(None, [model.get("description", ""), f"family {model.get('family', '')}",
-                                                f"licence {model['licence']}" if model.get("licence") else ""])),
+                "text": ", ".join(filter(None, described(model))),
                 "decoding": decoding(model, data.clips.get(label, [])),
                 "fingerprint": model.get("fingerprint", ""),
             },
         )
         for label, model in data.manifest.get("systems", {}).items()
-    ]  # fmt: skip
+    ]
+
+
+def described(model: Mapping[str, Any]) -> Iterator[str]:
+    """What a system is: its description, family and licence, and of a folder of files where they come from."""
+    yield model.get("description", "")
+    yield f"family {model.get('family', '')}"
+    yield f"licence {model['licence']}" if model.get("licence") else ""
+    yield origin(model.get("about", {})) if model.get("family") == "files" else ""
 
 
 def decoding(model: Mapping[str, Any], clips: Sequence[Clip]) -> str:
@@ -94,7 +103,8 @@ def decoding(model: Mapping[str, Any], clips: Sequence[Clip]) -> str:
     if costs:
         iterations, evaluations = (span([cost[i] for cost in costs]) for i in (0, 1))
         said.append(f"{iterations} iterations and {evaluations} network evaluations a clip")
-    said.append(f"text padding {model.get('padding', 'isolated')}")
+    if model.get("family") not in FOREIGN:  # other packages pad as they do
+        said.append(f"text padding {model.get('padding', 'isolated')}")
     return "; ".join(said)
 
 
