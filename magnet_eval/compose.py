@@ -82,7 +82,7 @@ def register(options: type[Any]) -> None:
 
 def node_of(chosen: Any) -> dict[str, Any]:
     """A model or protocol as plain values, with a key for everything that can be set."""
-    return chosen.node() if isinstance(chosen, config.Model) else dataclasses.asdict(chosen)
+    return chosen.node()
 
 
 def defaults(options: type[Any]) -> dict[str, Any]:

@@ -169,6 +169,15 @@ class Protocol:
             raise UserError(f"two systems are labelled {twice[0]!r}; give one of them another label.")
 
 
+    def node(self) -> dict[str, Any]:
+        """Plain values for Hydra, in which the systems of ``model`` name none, so that another one can be set."""
+        values = dataclasses.asdict(self)
+        for system in values["systems"]:
+            if system["model"] == self.model:
+                system["model"] = ""
+        return values
+
+
 def option(default: Any, text: str) -> Any:
     """A field of a verb's options: its default and its line in ``--help``."""
     return field(default=default, metadata={"help": text})

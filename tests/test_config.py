@@ -52,6 +52,19 @@ def test_values_reach_the_dataclasses_and_nothing_else_changes(own_zoo):
     assert (run.results, run.reports) == ("results", "reports")
 
 
+def test_an_ablation_runs_on_another_model(own_zoo):
+    """Systems that name no model take the protocol's; their labels stay, as they name what is varied."""
+    (own_zoo / "protocols" / "axis.yaml").write_text(
+        "version: 1\nmodel: mine\nsystems: [{label: a, set: {decoding.top_p: 0.5}}, {label: b}, unigram-tiny]\n"
+    )
+    run = compose.compose(config.Run, ["protocol=axis", "protocol.model=magnet-tiny"])
+    assert [system.model for system in run.protocol.systems] == ["magnet-tiny", "magnet-tiny", "unigram-tiny"]
+    assert [system.label for system in run.protocol.systems] == ["a", "b", "unigram-tiny"]
+    assert config.load_protocol("axis").systems[0].model == "mine"
+    with pytest.raises(UserError, match="system 'a' names no model"):
+        typed(config.Protocol, {"version": 1, "systems": [{"label": "a"}]})
+
+
 def test_a_models_decoding_can_be_changed_on_the_command_line(own_zoo):
     words = ["model=mine", "prompts=[a bell]", "model.decoding.top_p=0.5", "model.decoding.steps=[5,4,3,2]"]
     model = compose.compose(GenerateOptions, words).model
