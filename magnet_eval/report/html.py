@@ -104,7 +104,7 @@ def audio_note(n_beside: int) -> str:
 
 def evidence(data: Data) -> dict[str, Any]:
     """Sentences, tables and figures, by their names in the template."""
-    from magnet_eval.report import distributions, figures, summary, tables
+    from magnet_eval.report import distributions, figures, published, summary, tables
 
     metrics = list(dict.fromkeys(row.metric for row in data.quality if row.better))
     tradeoffs = [figure for name in metrics if (figure := figures.quality_latency(data, name)) is not None]
@@ -119,13 +119,14 @@ def evidence(data: Data) -> dict[str, Any]:
     found = {
         "quality": (quality := tables.quality(data)),
         "comparisons": (comparisons := tables.comparisons(data)),
+        "published": (beside := published.beside(data)),
         "speed_tables": [(name, shown) for name, shown in timed if shown.rows],
         "speed_figures": [figure for figure in drawn if figure is not None],
         "tradeoffs": tradeoffs,
     }
-    present = (quality.rows, comparisons.rows, found["speed_tables"], tradeoffs, data.prompts, True)
-    anchors = ("quality", "comparisons", "speed", "tradeoff", "listen", "made")
-    names = ("Quality", "Comparisons", "Speed", "Quality and latency", "Listen", "How this was made")
+    present = (quality.rows, beside, comparisons.rows, found["speed_tables"], tradeoffs, data.prompts, True)
+    anchors = ("quality", "published", "comparisons", "speed", "tradeoff", "listen", "made")
+    names = ("Quality", "Published", "Comparisons", "Speed", "Quality and latency", "Listen", "How this was made")
     return {
         **found,
         "hero": hero,
