@@ -1,7 +1,7 @@
 """Reading weight files: every fault is one line that says what to do. What is in them is the layouts' business.
 
-In here: devices, safetensors (one file or shards), torch pickles (tensors and plain values only), transformers' folders,
-and filling a network with what was read, at a memory peak of about the network itself.
+In here: devices, safetensors (one file or shards), torch pickles (tensors and plain values only), transformers'
+folders, and filling a network with what was read, at a memory peak of about the network itself.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
@@ -23,6 +24,10 @@ from magnet_eval.lookup import UserError
 
 POINTER = b"version https://git-lfs"  # what a clone without git-lfs has in place of a large file
 WANTED = re.compile(r"GLOBAL ([\w.]+)")  # what a pickle asks for beyond tensors and plain values, in torch's complaint
+
+FAULTS = (  # what transformers raises over the files of a folder
+    OSError, ValueError, TypeError, RuntimeError, SafetensorError, StrictDataclassError, pickle.UnpicklingError,
+)  # fmt: skip
 
 
 def pick_device(name: str) -> torch.device:
@@ -104,7 +109,8 @@ def fill(network: nn.Module, weights: dict[str, Tensor], device: torch.device, d
     """
     wanted = network.state_dict()
     for name in sorted(wanted.keys() | weights.keys()):
-        got = tuple(weights[name].shape) if name in weights else "nothing"
+        value = weights.get(name)
+        got = tuple(value.shape) if isinstance(value, Tensor) else "nothing" if value is None else "no tensor"
         expected = tuple(wanted[name].shape) if name in wanted else "nothing"
         if got != expected:
             raise UserError(
@@ -133,19 +139,25 @@ def _quiet() -> Iterator[None]:
 
 
 def load_transformers(
-    kind: Any, folder: Path, device: torch.device, dtype: torch.dtype = torch.float32, **given: Any
+    kind: Any,
+    folder: Path,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+    fields: dict[str, Any] | None = None,
+    weights: dict[str, Tensor] | None = None,
 ) -> Any:
     """A transformers model of class ``kind`` from a local folder. Raises UserError if it is incomplete.
 
-    given: ``config`` and ``state_dict`` of a model that comes out of another file, ``folder`` then only names it.
+    fields (of its configuration), weights: of a model that comes out of another file, ``folder`` then only names it.
     transformers itself fills missing tensors with random numbers and only logs it.
     """
     try:
         with _quiet():
+            given = {} if fields is None else {"config": kind.config_class(**fields), "state_dict": weights}
             model, report = kind.from_pretrained(
                 None if given else folder, local_files_only=True, output_loading_info=True, dtype=dtype, **given
             )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except FAULTS as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{folder} cannot be read as {kind.__name__}: {reason}. {HINT}") from error
     if report["missing_keys"]:

@@ -17,16 +17,17 @@ from magnet_eval.generators.checkpoints import read_pickled
 from magnet_eval.generators.layouts import HINT
 from magnet_eval.generators.transformer import LMConfig
 from magnet_eval.lookup import UserError
+from magnet_eval.typed import typed
 
 REFERENCE = re.compile(r"\$\{([\w.]+)\}")  # the only interpolation that is followed
 TEXT_PROJECTION = "condition_provider.conditioners.description.output_proj.weight"
 KNOWN = {  # what the network of transformer.py has; a checkpoint that says otherwise is another network
     "transformer_lm.norm_first": True, "transformer_lm.bias_ff": False, "transformer_lm.bias_attn": False,
     "transformer_lm.bias_proj": False, "transformer_lm.positional_embedding": "sin",
-    "transformer_lm.activation": "gelu", "transformer_lm.norm": "layer_norm", "transformer_lm.layer_scale": None, "transformer_lm.qk_layer_norm": False,
-    "transformer_lm.qk_layer_norm_cross": False, "transformer_lm.kv_repeat": 1, "fuser.cross": ["description"],
-    "fuser.prepend": [], "fuser.sum": [], "fuser.input_interpolate": [], "conditioners.description.model": "t5",
-    "interleave_stereo_codebooks.use": False,
+    "transformer_lm.activation": "gelu", "transformer_lm.norm": "layer_norm", "transformer_lm.layer_scale": None,
+    "transformer_lm.qk_layer_norm": False, "transformer_lm.qk_layer_norm_cross": False, "transformer_lm.kv_repeat": 1,
+    "fuser.cross": ["description"], "fuser.prepend": [], "fuser.sum": [], "fuser.input_interpolate": [],
+    "conditioners.description.model": "t5", "interleave_stereo_codebooks.use": False,
 }  # fmt: skip
 KNOWN_CODEC = {
     "compression_model": "encodec", "encodec.autoencoder": "seanet", "encodec.quantizer": "rvq",
@@ -105,23 +106,24 @@ def read_language_model(path: Path, family: str, frame_rate: float) -> tuple[LMC
     if not isinstance(weights, dict) or not isinstance(weights.get(TEXT_PROJECTION), Tensor):
         raise UserError(f"{path}: best_state has no {TEXT_PROJECTION}; it is no text-to-audio language model. {HINT}")
     masked = family != "autoregressive"
-    try:
-        shape = LMConfig(
-            dim=settings.get("transformer_lm.dim"),
-            num_heads=settings.get("transformer_lm.num_heads"),
-            num_layers=settings.get("transformer_lm.num_layers"),
-            hidden_scale=settings.get("transformer_lm.hidden_scale", 4),
-            n_q=settings.get("transformer_lm.n_q"),
-            card=settings.get("transformer_lm.card"),
-            text_dim=weights[TEXT_PROJECTION].shape[1],
-            causal=settings.get("transformer_lm.causal"),
-            span_len=settings.get("masking.span_len") if masked else 1,
-            subcodes_context=settings.get("transformer_lm.subcodes_context") if masked else -1,
-            frame_rate=frame_rate,
-            segment_seconds=float(settings.get("dataset.segment_duration")),
-        )
-    except TypeError as error:
-        raise UserError(f"{path}: a value in xp.cfg is of the wrong kind: {error}. {HINT}") from error
+    fields = {
+        "dim": settings.get("transformer_lm.dim"),
+        "num_heads": settings.get("transformer_lm.num_heads"),
+        "num_layers": settings.get("transformer_lm.num_layers"),
+        "hidden_scale": settings.get("transformer_lm.hidden_scale", 4),
+        "n_q": settings.get("transformer_lm.n_q"),
+        "card": settings.get("transformer_lm.card"),
+        "text_dim": weights[TEXT_PROJECTION].shape[-1],
+        "causal": settings.get("transformer_lm.causal"),
+        "span_len": settings.get("masking.span_len") if masked else 1,
+        "subcodes_context": settings.get("transformer_lm.subcodes_context") if masked else -1,
+        "frame_rate": frame_rate,
+        "segment_seconds": settings.get("dataset.segment_duration"),
+    }
+    shape = typed(LMConfig, fields, f"{path}: xp.cfg")
+    if not masked:
+        for key, value in (("delays", list(range(shape.n_q))), ("flatten_first", 0), ("empty_initial", 0)):
+            settings.check({f"codebooks_pattern.delay.{key}": value})
     # Written without audiocraft's own attention, the projections lie one level deeper.
     return shape, {name.replace(".mha.", "."): weights.pop(name) for name in list(weights)}
 
@@ -130,7 +132,7 @@ def check_family(settings: Settings, family: str) -> None:
     """Raises UserError unless models of ``family`` decode as this checkpoint was trained to."""
     kind, pattern = settings.get("lm_model"), settings.get("codebooks_pattern.modeling")
     if family == "hybrid":
-        if "hybrid" not in kind or pattern != "parallel":
+        if "hybrid" not in str(kind) or pattern != "parallel":
             raise UserError(
                 f"{settings.path}: xp.cfg has lm_model: {kind} and codebooks_pattern: {pattern}. How a hybrid "
                 "decodes from these was never published; take a two-model hybrid (prompter:) instead."
@@ -140,11 +142,6 @@ def check_family(settings: Settings, family: str) -> None:
         right = next((name for name, known in FAMILIES.items() if known == (kind, pattern)), None)
         hint = f"Set family: {right}." if right else "No family here decodes that."
         raise UserError(f"{settings.path}: xp.cfg has lm_model: {kind} and codebooks_pattern: {pattern}. {hint}")
-    if pattern == "delay":
-        n_q = settings.get("transformer_lm.n_q")
-        order = list(range(n_q))
-        settings.check({f"codebooks_pattern.delay.{key}": value for key, value in
-                        (("delays", order), ("flatten_first", 0), ("empty_initial", 0))})  # fmt: skip
 
 
 def pointer(path: Path) -> str:
@@ -162,9 +159,18 @@ def read_codec(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     weights = content.pop("best_state", None)
     if not isinstance(weights, dict):
         raise UserError(f"{path}: there is no best_state in it, only {', '.join(content)}. {HINT}")
+    try:
+        fields = codec_fields(settings)
+    except (TypeError, ZeroDivisionError) as error:
+        raise UserError(f"{path}: a value in xp.cfg is of the wrong kind: {error}. {HINT}") from error
+    return fields, {codec_name(name): value for name, value in weights.items()}
+
+
+def codec_fields(settings: Settings) -> dict[str, Any]:
+    """The fields of transformers' EncodecConfig."""
     rate, ratios = settings.get("encodec.sample_rate"), settings.get("seanet.ratios")
     bits = settings.get("rvq.n_q") * math.log2(settings.get("rvq.bins"))  # per frame
-    fields = {
+    return {
         "sampling_rate": rate,
         "audio_channels": settings.get("encodec.channels"),
         "normalize": settings.get("encodec.renormalize", False),
@@ -188,7 +194,6 @@ def read_codec(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         # a hair more, so that rounding down finds all codebooks
         "target_bandwidths": [rate / math.prod(ratios) * bits / 1000 * (1 + 1e-9)],
     }
-    return fields, {codec_name(name): value for name, value in weights.items()}
 
 
 def codec_name(name: str) -> str:

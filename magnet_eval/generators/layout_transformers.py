@@ -83,6 +83,5 @@ def load_part(kind: Any, role: str, folder: Path, device: torch.device) -> Any:
         return load_transformers(kind, folder, device)
     prefix = PARTS[role]
     block = read_json(folder / "config.json").get(prefix, {})
-    config = kind.config_class(**{name: value for name, value in block.items() if name != "model_type"})
-    weights = read_folder(folder, f"{prefix}.")
-    return load_transformers(kind, folder, device, config=config, state_dict=weights)
+    fields = {name: value for name, value in block.items() if name != "model_type"}
+    return load_transformers(kind, folder, device, fields=fields, weights=read_folder(folder, f"{prefix}."))

@@ -43,7 +43,7 @@ def read_config(folder: Path) -> LMConfig:
     fields = read_json(folder / "config.json")
     try:
         return config_from_dict(fields)
-    except (ValueError, TypeError, AttributeError) as error:
+    except UserError as error:
         raise UserError(f"{folder / 'config.json'} does not describe a language model: {error}. {HINT}") from error
 
 
@@ -57,7 +57,7 @@ def load_text_encoder(folder: Path, device: torch.device) -> Any:
 
 def load_codec(place: Path, device: torch.device) -> Any:
     """Transformers' EncodecModel of a folder or file. Raises UserError if it is not complete."""
-    from transformers import EncodecConfig, EncodecModel
+    from transformers import EncodecModel
 
     published = layouts.codec_file(place)
     if not published:
@@ -67,18 +67,13 @@ def load_codec(place: Path, device: torch.device) -> Any:
     if elsewhere:
         return load_codec(pointed_to(elsewhere, published), device)
     fields, weights = layout_audiocraft.read_codec(published)
-    try:
-        config = EncodecConfig(**fields)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{published}: transformers has no codec of this kind: {error}. {HINT}") from error
-    return load_transformers(EncodecModel, published, device, config=config, state_dict=weights)
+    return load_transformers(EncodecModel, published, device, fields=fields, weights=weights)
 
 
 def pointed_to(name: str, pointer: Path) -> Path:
     """The place of the codec that ``pointer`` names. Raises UserError if it is not here."""
     place = zoo.find(name)
     if not place.is_dir():
-        raise UserError(
-            f"{pointer} points to the codec {name}, which is not here. {zoo.how_to_get(name, layouts.NEEDED['transformers'])}."
-        )
+        hint = zoo.how_to_get(name, layouts.NEEDED["transformers"])
+        raise UserError(f"{pointer} points to the codec {name}, which is not here. {hint}.")
     return place

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from magnet_eval.typed import typed
+
 KeysValues = tuple[Tensor, Tensor]  # each [B, heads, length, head width]
 
 
@@ -216,6 +218,6 @@ def causal_mask(frames: int, device: torch.device | str = "cpu") -> Tensor:
 
 
 def config_from_dict(fields: dict[str, object]) -> LMConfig:
-    """The config among the ``fields`` of a config.json; other keys are not the network's."""
+    """The config among the ``fields`` of a config.json; other keys are not the network's. Raises UserError if wrong."""
     names = {field.name for field in dataclasses.fields(LMConfig)}
-    return LMConfig(**{key: value for key, value in fields.items() if key in names})  # type: ignore[arg-type]
+    return typed(LMConfig, {key: value for key, value in fields.items() if key in names})

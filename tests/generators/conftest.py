@@ -1,6 +1,7 @@
 """Parity vectors of audiocraft, and a model zoo of random weights in the real file formats."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,7 +10,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from magnet_eval import generators
 from magnet_eval.generators.transformer import LanguageModel, LMConfig
+from magnet_eval.lookup import UserError
+from magnet_eval.model import Model
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -99,3 +103,18 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     counts[:, 10:20] = torch.rand(4, 10) + 0.1
     save_file({"counts": counts}, root / "unigram" / "counts.safetensors")
     return root
+
+
+@pytest.fixture
+def refusal() -> Callable[..., str]:
+    """What building a model of a checkpoint says, in one line."""
+
+    def said(checkpoint: Path, family: str = "masked", **changes) -> str:
+        text = str(DATA / "pipeline" / "text")
+        model = Model(family, str(checkpoint), name="m", **{"text": text, **changes})
+        with pytest.raises(UserError) as caught:
+            generators.build(model, "cpu")
+        assert "\n" not in str(caught.value) and len(str(caught.value)) < 700
+        return str(caught.value)
+
+    return said
