@@ -21,6 +21,8 @@ EMBEDDERS = {
     "musicnn": "magnet_eval.embedders.musicnn:MusicnnEmbedder",
     "clap_tiny": "magnet_eval.embedders.clap_tiny:ClapTinyEmbedder",
     "vggish": "magnet_eval.embedders.vggish:VGGishEmbedder",
+    "cnn14": "magnet_eval.embedders.cnn14:Cnn14Embedder",
+    "passt": "magnet_eval.embedders.passt:PasstEmbedder",
 }
 
 

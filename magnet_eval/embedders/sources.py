@@ -53,6 +53,7 @@ CLASSIFIERS = (
         "vggish",
         "vggish-10086976.pth",
         url="https://github.com/harritaylor/torchvggish/releases/download/v0.1/vggish-10086976.pth",
+        licence="Apache-2.0",
         sha256="10086976245803799d9194e9a73d9b6c1549c71d1b80106f5cade5608a561f4b",
     ),
     Source(
