@@ -17,7 +17,8 @@ from magnet_eval.records import Prompt
 log = logging.getLogger(__name__)
 MUSICGEN = ("musicgen", "musicgen_melody")  # their processors are for melodies, and one needs torchaudio: text only
 DEFAULTS = {"do_sample": True, "guidance_scale": 3.0}  # MusicGen's own, where a folder has no generation_config.json
-OURS = {"max_length", "max_new_tokens", "num_return_sequences"}  # follow from the prompts
+OURS = {"num_return_sequences"}  # follows from the prompts, as does the length of what MusicGen makes
+LENGTH = {"max_length", "max_new_tokens"}
 PARTS = {"bark": ("semantic_", "coarse_", "fine_")}  # settings of a part alone have its name in front
 
 
@@ -35,7 +36,9 @@ class TransformersGenerator:
         self.model = checkpoints.load_transformers(AutoModelForTextToWaveform, folder, self.device, number)
         self.music = self.model.config.model_type in MUSICGEN
         self.settings = self._settings(model.settings())
-        self.pipeline = TextToAudioPipeline(model=self.model, device=self.device, **_reader(folder, self.model))
+        reader = _reader(folder, self.model)
+        with peers.one_line(f"{folder} cannot be run by transformers"):
+            self.pipeline = TextToAudioPipeline(model=self.model, device=self.device, **reader)
         self.sample_rate: int = self.pipeline.sampling_rate
         self.meter = self._meter()
 
@@ -48,7 +51,7 @@ class TransformersGenerator:
             return given
         names = set(GenerationConfig().to_dict()) | peers.arguments(self.model.generate)
         parts = PARTS.get(self.model.config.model_type, ())
-        allowed = (names | {part + name for part in parts for name in names}) - OURS
+        allowed = (names | {part + name for part in parts for name in names}) - OURS - (LENGTH if self.music else set())
         peers.check_settings(given, allowed, f"{type(self.model).__name__}.generate")
         own = self.model.generation_config
         missing = {name: value for name, value in DEFAULTS.items() if self.music and getattr(own, name, None) is None}

@@ -81,6 +81,43 @@ def speech(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def bark(zoo, tmp_path_factory) -> Path:
+    """Three networks in a row, each with settings of its own, and a processor."""
+    import transformers as tf
+    from transformers.models.bark import configuration_bark as parts
+
+    folder = tmp_path_factory.mktemp("bark")
+    torch.manual_seed(0)
+    shape = {"hidden_size": 16, "num_layers": 1, "num_heads": 2}
+    codec = tf.EncodecConfig(
+        sampling_rate=24000, target_bandwidths=[2.4], num_filters=4, hidden_size=8, codebook_size=16, codebook_dim=8,
+        num_lstm_layers=1, upsampling_ratios=[8, 5, 4, 2],
+    )  # fmt: skip
+    networks = {
+        "semantic_config": parts.BarkSemanticConfig(input_vocab_size=700, output_vocab_size=65, **shape),
+        "coarse_acoustics_config": parts.BarkCoarseConfig(input_vocab_size=120, output_vocab_size=120, **shape),
+        "fine_acoustics_config": parts.BarkFineConfig(input_vocab_size=17, output_vocab_size=17, **shape),
+        "codec_config": codec,
+    }
+    model = tf.BarkModel(tf.BarkConfig(**{name: part.to_dict() for name, part in networks.items()}))
+    model.generation_config = tf.GenerationConfig()  # transformers 5.23 cannot save Bark's own
+    model.save_pretrained(folder)
+    semantic = {
+        "eos_token_id": 50, "max_new_tokens": 20, "text_encoding_offset": 100, "text_pad_token": 600,
+        "semantic_infer_token": 601, "semantic_vocab_size": 50, "max_input_semantic_length": 16, "do_sample": True,
+    }  # fmt: skip
+    coarse = {
+        "coarse_semantic_pad_token": 90, "coarse_infer_token": 91, "max_coarse_input_length": 16,
+        "max_coarse_history": 40, "sliding_window_len": 10, "do_sample": True,
+    }  # fmt: skip
+    settings = {"semantic_config": semantic, "coarse_acoustics_config": coarse, "fine_acoustics_config": {}}
+    text = json.dumps({"model_type": "bark", "sample_rate": 24000, "codebook_size": 16, **settings})
+    (folder / "generation_config.json").write_text(text)
+    tf.BarkProcessor(tf.AutoTokenizer.from_pretrained(zoo / "text")).save_pretrained(folder)
+    return folder
+
+
 def prompts(texts=TEXTS, seconds=1.0) -> list[Prompt]:
     return [Prompt(id=f"p{i}", text=text, seconds=seconds) for i, text in enumerate(texts)]
 
@@ -175,6 +212,19 @@ def test_a_model_that_does_not_generate_step_by_step(speech):
     assert (made.frames_asked, made.iterations, set(made.stage_seconds)) == (0, 0, {"generate"})
     assert np.array_equal(generator.generate(prompts()[1:2], [2]).audio[0], made.audio[1])
     assert len(build(speech, exact=False).generate(prompts(), [1, 2, 3]).audio) == 3
+
+
+def test_a_model_of_several_networks(bark):
+    generator = build(bark, semantic_temperature=0.7, do_sample=True)
+    made = generator.generate(prompts(), [1, 2, 3])
+    assert generator.sample_rate == 24000
+    assert all(clip.shape[0] == 1 and 0 < clip.shape[1] <= 24000 for clip in made.audio)
+    (alone,) = generator.generate(prompts()[1:2], [2]).audio
+    assert np.array_equal(alone, made.audio[1])
+    (shorter,) = build(bark, semantic_max_new_tokens=4).generate(prompts()[1:2], [2]).audio
+    assert shorter.shape[1] < alone.shape[1]
+    with pytest.raises(UserError, match="semantics_temperature is nothing that .* Did you mean semantic_temp"):
+        build(bark, semantics_temperature=0.7)
 
 
 def test_longer_than_it_was_trained_on_is_said(musicgen, caplog):
