@@ -12,7 +12,9 @@ from magnet_eval.metrics.record import Metric as Metric
 from magnet_eval.metrics.tiny import TINY
 
 PRESETS: dict[tuple[str, str], Metric] = {(metric.name, metric.preset): metric for metric in (*TINY, *PUBLISHED)}
-METRICS: dict[str, Metric] = {name: metric for (name, _), metric in reversed(PRESETS.items())}  # with its first preset
+METRICS: dict[str, Metric] = {}  # each with its first preset
+for (_name, _), _metric in PRESETS.items():
+    METRICS.setdefault(_name, _metric)
 
 
 def get(name: str, preset: str = "") -> Metric:
