@@ -4,11 +4,13 @@ In here: Generation (what a call gives), Generator (what a family is), build, fi
 inputs. torch is loaded with the family's module, not before.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -82,6 +84,9 @@ def fingerprint(model: "Model") -> str:
     if chosen["rescorer"]:
         chosen["rescorer"].pop("checkpoint")
     chosen["settings"] = model.settings_in_full()
+    if model.family in parts.FOREIGN:  # another package makes the clip: another version of it, another clip
+        with contextlib.suppress(PackageNotFoundError):
+            chosen["package"] = version(model.family)
     digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode())
     for name, content in weights(model).items():
         digest.update(f"{name}:{content}\n".encode())

@@ -267,6 +267,16 @@ def test_unknown_device(zoo):
         generators.build(model(zoo, "masked"), "cuda" if not torch.cuda.is_available() else "cuda:99")
 
 
+def test_another_version_of_another_package_is_another_model(zoo, monkeypatch):
+    theirs = Model(family="transformers", name="theirs", checkpoint=str(zoo / "lm"))
+    before = generators.fingerprint(theirs)
+    monkeypatch.setattr(generators, "version", lambda name: "99.0")
+    assert generators.fingerprint(theirs) != before
+    ours = generators.fingerprint(model(zoo, "masked"))
+    monkeypatch.undo()
+    assert generators.fingerprint(model(zoo, "masked")) == ours
+
+
 def test_fingerprint_changes_with_content_and_not_with_names(zoo, tmp_path):
     base = generators.fingerprint(model(zoo, "masked"))
     copy = tmp_path / "elsewhere"
