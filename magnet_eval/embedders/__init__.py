@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 EMBEDDERS = {
     "musicnn": "magnet_eval.embedders.musicnn:MusicnnEmbedder",
     "clap_tiny": "magnet_eval.embedders.clap_tiny:ClapTinyEmbedder",
+    "clap": "magnet_eval.embedders.clap:ClapEmbedder",
+    "clap_laion": "magnet_eval.embedders.clap_laion:LaionClapEmbedder",
     "vggish": "magnet_eval.embedders.vggish:VGGishEmbedder",
     "cnn14": "magnet_eval.embedders.cnn14:Cnn14Embedder",
     "passt": "magnet_eval.embedders.passt:PasstEmbedder",
+    "audiobox": "magnet_eval.embedders.audiobox:AudioboxEmbedder",
 }
 
 

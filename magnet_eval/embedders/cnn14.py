@@ -119,4 +119,4 @@ class Cnn14Embedder:
     def embed(self, audio: np.ndarray) -> np.ndarray:
         """Mono [T] -> float32 [1, 2575]. Raises UserError if it is shorter than the 32 frames that pooling needs."""
         samples = samples_of(audio, self.shortest, self.sample_rate, self.name)
-        return in_batches(self.model, samples[None].to(self.device), 1)
+        return in_batches(self.model, 1, samples[None].to(self.device))

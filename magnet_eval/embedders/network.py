@@ -61,9 +61,10 @@ def fill(network: nn.Module, state: dict[str, Tensor], path: Path, device: str) 
 
 
 @torch.inference_mode()
-def in_batches(network: Callable[[Tensor], Tensor], inputs: Tensor, size: int) -> np.ndarray:
+def in_batches(network: Callable[..., Tensor], size: int, *inputs: Tensor) -> np.ndarray:
     """Outputs float32 [n, d] of inputs [n, ...], ``size`` at a time. Raises UserError if one is not finite."""
-    frames = torch.cat([network(part) for part in inputs.split(size)]).float().cpu().numpy()
+    parts = zip(*(given.split(size) for given in inputs), strict=True)
+    frames = torch.cat([network(*part) for part in parts]).float().cpu().numpy()
     if not np.isfinite(frames).all():
         name = type(network).__name__
         raise UserError(

@@ -174,6 +174,6 @@ class PasstEmbedder:
         """Mono [T] at 32 kHz -> float32 [segments or 1, 1295]. Raises UserError for 0.15 s or less."""
         samples = samples_of(audio, SHORTEST + 1, SAMPLE_RATE, self.name).to(self.device)
         parts = (segments if self.windows == "segments" else overlapping)(samples, self.longest)
-        frames = [in_batches(self.model, torch.stack(list(alike)), BATCH) for _, alike in groupby(parts, len)]
+        frames = [in_batches(self.model, BATCH, torch.stack(list(alike))) for _, alike in groupby(parts, len)]
         found = np.concatenate(frames)
         return found if self.windows == "segments" else found.mean(0, keepdims=True)

@@ -103,4 +103,4 @@ class VGGishEmbedder:
         if self.positive_peak:
             samples = samples / samples.max().clamp(min=QUIETEST)
         patches = log_mel(samples.unfold(0, self.window, self.hop)[:, :PATCH_SAMPLES])
-        return in_batches(self.model, patches.to(self.device), BATCH)
+        return in_batches(self.model, BATCH, patches.to(self.device))

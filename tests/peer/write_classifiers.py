@@ -102,9 +102,27 @@ def passt() -> dict[str, np.ndarray]:
     return found
 
 
+def audiobox() -> dict[str, np.ndarray]:
+    """Ratings of a clip of 13 s, a whole window and one that is mostly padding, by a small network."""
+    from audiobox_aesthetics.infer import AesPredictor
+    from audiobox_aesthetics.model.aes import AXES_NAME, DEFAULT_AUDIO_CFG, AesMultiOutput, Normalize
+
+    sizes = {"encoder_layers": 2, "encoder_embed_dim": 48, "encoder_ffn_embed_dim": 96, "encoder_attention_heads": 4}
+    convolutions = "[(32,10,5)] + [(32,3,2)] * 4 + [(32,2,2)] * 2"
+    DEFAULT_AUDIO_CFG.update({**sizes, "conv_feature_layers": convolutions, "conv_pos_groups": 4})
+    network = AesMultiOutput(proj_num_layer=5, proj_ln=True, nth_layer=3).eval()
+    network.load_state_dict(random_state(network))
+    predictor = AesPredictor.__new__(AesPredictor)
+    predictor.sample_rate, predictor.data_col, predictor.device, predictor.model = 16_000, "audio", "cpu", network
+    predictor.target_transform = {axis: Normalize(5.0 + n, 1.0 + n) for n, axis in enumerate(AXES_NAME)}
+    audio = torch.from_numpy(sound(13, 16_000))[None]
+    (ratings,) = predictor.forward([{"audio": audio, "sample_rate": 16_000}])
+    return {"audiobox": np.array([[ratings[axis] for axis in AXES_NAME]])}
+
+
 def main(path: Path) -> None:
     """All of them into one file."""
-    np.savez_compressed(path, **vggish(), **cnn14(), **passt())
+    np.savez_compressed(path, **vggish(), **cnn14(), **passt(), **audiobox())
 
 
 if __name__ == "__main__":
