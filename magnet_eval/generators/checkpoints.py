@@ -71,15 +71,18 @@ def read_pickled(path: Path, *, mapped: bool = False) -> Any:
         with warnings.catch_warnings(action="ignore"):  # about pickles that torch did not write
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped and zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
-        wanted = WANTED.search(str(error))
-        if not wanted:  # torch's own words are many, and about its versions
-            raise _damaged(path, "no file of torch's") from error
-        raise UserError(
-            f"{path} is refused: it asks for {wanted[1]}, and loading that could run a stranger's code. "
-            "Get the file from its publisher again, or convert it to safetensors where you trust it."
-        ) from error
+        raise _refused(path, error) or _damaged(path, "no file of torch's") from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise _damaged(path, error) from error
+
+
+def _refused(path: Path, error: Exception) -> UserError | None:
+    """In place of torch's own words, which advise to load the file all the same; None if that is not what it says."""
+    wanted = WANTED.search(str(error))
+    return wanted and UserError(
+        f"{path} is refused: it asks for {wanted[1]}, and loading that could run a stranger's code. "
+        "Get the file from its publisher again, or convert it to safetensors where you trust it."
+    )
 
 
 def _damaged(path: Path, why: Exception | str) -> UserError:
@@ -159,7 +162,8 @@ def load_transformers(
             )
     except FAULTS as error:
         reason = " ".join(str(error).split())[:300]
-        raise UserError(f"{folder} cannot be read as {kind.__name__}: {reason}. {HINT}") from error
+        told = UserError(f"{folder} cannot be read as {kind.__name__}: {reason}. {HINT}")
+        raise _refused(folder, error) or told from error
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
         raise UserError(f"{folder}: {len(missing)} tensors of {kind.__name__} are missing, e.g. {missing[0]}. {HINT}")

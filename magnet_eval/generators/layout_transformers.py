@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from magnet_eval.generators.checkpoints import load_transformers, read_folder
-from magnet_eval.generators.layouts import HINT, model_type, read_json
+from magnet_eval.generators.layouts import HINT, MUSICGEN, model_type, read_json
 from magnet_eval.generators.transformer import LMConfig
 from magnet_eval.lookup import UserError
 
@@ -25,6 +25,8 @@ PROJECTION = "condition_provider.conditioners.description.output_proj."
 def read_language_model(folder: Path, frame_rate: float, seconds: float) -> tuple[LMConfig, dict[str, Tensor]]:
     """Shape and tensors of MusicGen's language model; ``seconds`` is its training length, which no file here says."""
     said = read_json(folder / "config.json")
+    if said["model_type"] != "musicgen":
+        raise UserError(f"{folder} is a {said['model_type']}, whose text is prepended. Use family: transformers.")
     block, text = said.get("decoder", {}), said.get("text_encoder", {})
     if block.get("audio_channels", 1) != 1 or block.get("activation_function", "gelu") != "gelu":
         raise UserError(f"{folder}: only mono models with gelu are known here. Use family: transformers for this one.")
@@ -53,7 +55,10 @@ def read_language_model(folder: Path, frame_rate: float, seconds: float) -> tupl
 
 
 def our_names(decoder: dict[str, Tensor], projection: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The parameters under our names, with query, key and value in one. Both arguments are emptied on the way."""
+    """The parameters under our names, with query, key and value in one. Both arguments are emptied on the way.
+
+    Of an incomplete checkpoint what is there; ``fill`` names what is not.
+    """
     weights = {PROJECTION + name: projection.pop(name) for name in list(projection)}
     for name in [name for name in decoder if name.endswith("embed_positions.weights")]:
         del decoder[name]  # sines, made anew
@@ -62,9 +67,8 @@ def our_names(decoder: dict[str, Tensor], projection: dict[str, Tensor]) -> dict
             continue
         if ".q_proj." in name:
             parts = [decoder.pop(name.replace(".q_proj.", f".{part}_proj."), None) for part in "qkv"]
-            if any(part is None for part in parts):
-                raise UserError(f"{name} has no key or no value beside it: the checkpoint is incomplete. {HINT}")
-            weights[our_name(name).replace(".q_proj.weight", ".in_proj_weight")] = torch.cat(parts)
+            if all(part is not None for part in parts):
+                weights[our_name(name).replace(".q_proj.weight", ".in_proj_weight")] = torch.cat(parts)
         elif ".k_proj." not in name and ".v_proj." not in name:
             weights[our_name(name)] = decoder.pop(name)
     return weights
@@ -79,7 +83,7 @@ def our_name(name: str) -> str:
 
 def load_part(kind: Any, role: str, folder: Path, device: torch.device) -> Any:
     """The text encoder or the codec as transformers' class ``kind``: a folder of its own, or out of a MusicGen."""
-    if model_type(folder) not in ("musicgen", "musicgen_melody"):
+    if model_type(folder) not in MUSICGEN:
         return load_transformers(kind, folder, device)
     prefix = PARTS[role]
     block = read_json(folder / "config.json").get(prefix, {})

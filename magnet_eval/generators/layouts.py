@@ -14,6 +14,7 @@ from magnet_eval.lookup import UserError
 WEIGHTS = "model.safetensors"
 PICKLED = "pytorch_model.bin"
 LM_FILE, CODEC_FILE = "state_dict.bin", "compression_state_dict.bin"  # audiocraft's
+MUSICGEN = ("musicgen", "musicgen_melody")  # transformers' model types
 SUFFIXES = (".bin", ".pt", ".th")
 NEEDED = {  # of a hub repository, which may hold several layouts
     "audiocraft": f"{LM_FILE} {CODEC_FILE}",
@@ -29,7 +30,7 @@ def check_folder(folder: Path, *files: str) -> None:
     for name in files:
         if not (folder / name).is_file():
             found = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
-            raise UserError(f"{folder} has no {name}, it holds {found}. {HINT}")
+            raise UserError(f"{folder} has no {name}, it holds {found[:200]}. {HINT}")
 
 
 def read_json(path: Path) -> dict[str, Any]:

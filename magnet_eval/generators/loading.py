@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 
-from magnet_eval import zoo
 from magnet_eval.generators import layout_audiocraft, layout_transformers, layouts
 from magnet_eval.generators.checkpoints import fill, load_transformers, read_weights
 from magnet_eval.generators.layouts import HINT, WEIGHTS, check_folder, read_json
@@ -25,13 +24,13 @@ def load_language_model(
     published = layouts.lm_file(place)
     if published:
         shape, weights = layout_audiocraft.read_language_model(published, family, frame_rate)
-    elif layouts.model_type(place) == "musicgen":
+    elif layouts.model_type(place) in layouts.MUSICGEN:
         if family != "autoregressive":
             raise UserError(f"{place} is a MusicGen; set family: autoregressive.")
         shape, weights = layout_transformers.read_language_model(place, frame_rate, seconds or DEFAULT_SECONDS)
     else:
-        folder = place.parent if place.suffix == ".safetensors" else place
-        shape, weights = read_config(folder), read_weights(folder / WEIGHTS)
+        file = place if place.suffix == ".safetensors" else place / WEIGHTS
+        shape, weights = read_config(file.parent), read_weights(file)
     with torch.device("meta"):
         lm = LanguageModel(shape)
     fill(lm, weights, device, dtype, published or place)
@@ -63,17 +62,5 @@ def load_codec(place: Path, device: torch.device) -> Any:
     if not published:
         check_folder(place, "config.json")
         return layout_transformers.load_part(EncodecModel, "codec", place, device)
-    elsewhere = layout_audiocraft.pointer(published)
-    if elsewhere:
-        return load_codec(pointed_to(elsewhere, published), device)
     fields, weights = layout_audiocraft.read_codec(published)
     return load_transformers(EncodecModel, published, device, fields=fields, weights=weights)
-
-
-def pointed_to(name: str, pointer: Path) -> Path:
-    """The place of the codec that ``pointer`` names. Raises UserError if it is not here."""
-    place = zoo.find(name)
-    if not place.is_dir():
-        hint = zoo.how_to_get(name, layouts.NEEDED["transformers"])
-        raise UserError(f"{pointer} points to the codec {name}, which is not here. {hint}.")
-    return place

@@ -32,33 +32,37 @@ class Part:
     place: Path  # a folder or file; where it would be, if it is not here
     files: tuple[Path, ...] = ()  # what the model's audio depends on
     problem: str = ""  # why it cannot be used; "" if it can
-    foreign: bool = False  # read by another package, which may want any file of it
+    layout: str = ""  # of what a hub has, to get no more than that; "": another package may want any file
 
     @property
     def get(self) -> str:
-        """What to type to have it."""
-        files = layouts.NEEDED["transformers" if self.role == "text" else "audiocraft"]
-        return zoo.how_to_get(self.wanted, "" if self.foreign else files)
+        """What to type to have it; "" where files of one's own are at fault, and ``problem`` says how."""
+        own = self.place.exists() and not self.wanted.startswith("tiny/") and self.place != zoo.cached(self.wanted)
+        return "" if own else zoo.how_to_get(self.wanted, layouts.NEEDED.get(self.layout, ""))
 
 
 def parts(model: "Model") -> list[Part]:
     """Every part that a model's audio depends on, present or not. Clips of ``files`` count one by one, elsewhere."""
     named = {"checkpoint": model.checkpoint, "prompter": model.prompter}
     named["rescorer"] = model.rescorer.checkpoint if model.rescorer else ""
-    found = [part(role, value, model.family) for role, value in named.items() if value]
+    layout = "" if model.family in FOREIGN else "audiocraft"
+    found = [part(role, value, model.family, layout) for role, value in named.items() if value]
     if model.family in (*FOREIGN, "files") or ":" in model.family:
         return found
     checkpoint = next((one for one in found if one.role == "checkpoint"), None)
-    text = text_of(model, checkpoint)
-    codec = model.codec or (checkpoint.wanted if checkpoint else "")
-    found += [part(role, value, model.family) for role, value in (("text", text), ("codec", codec)) if value]
+    for role, value in (("text", text_of(model, checkpoint)), ("codec", codec_of(model, checkpoint))):
+        beside = checkpoint and value == checkpoint.wanted
+        found += [part(role, value, model.family, "audiocraft" if beside else "transformers")] if value else []
     return found
 
 
 def place_of(model: "Model", role: str) -> Path:
     """The place of one part. Raises UserError if it is not here, not complete, or not named."""
-    one = next((one for one in parts(model) if one.role == role), None)
+    found = parts(model)
+    one = next((one for one in found if one.role == role), None)
     if one is None:
+        for other in found:  # an unusable checkpoint cannot say which text encoder it goes with
+            usable(model, other)
         raise UserError(f"model {model.name or model.family} has no {role}; set {role}: in models/{model.name}.yaml.")
     return usable(model, one).place
 
@@ -66,7 +70,8 @@ def place_of(model: "Model", role: str) -> Path:
 def usable(model: "Model", one: Part) -> Part:
     """A part itself. Raises UserError if it cannot be used."""
     if one.problem:
-        raise UserError(f"model {model.name or model.family}: {one.role} {one.wanted}: {one.problem}. {one.get}.")
+        what = f"model {model.name or model.family}: {one.role} {one.wanted}: {one.problem}."
+        raise UserError(f"{what} {one.get}." if one.get else what)
     return one
 
 
@@ -82,20 +87,31 @@ def text_of(model: "Model", checkpoint: Part | None) -> str:
         if model.text and model.text != said and model.text.startswith(T5):
             log.warning("%s was trained with %s, not %s; the checkpoint is right", published, said, model.text)
         return model.text if model.text and not model.text.startswith(T5) else said
-    if not model.text and layouts.model_type(checkpoint.place) == "musicgen":
+    if not model.text and layouts.model_type(checkpoint.place) in layouts.MUSICGEN:
         return checkpoint.wanted
     return model.text
 
 
-def part(role: str, wanted: str, family: str) -> Part:
+def codec_of(model: "Model", checkpoint: Part | None) -> str:
+    """The codec's name: the YAML's, or the checkpoint's own; of a pointer what it points to."""
+    named = model.codec or (checkpoint.wanted if checkpoint else "")
+    published = layouts.codec_file(zoo.find(named)) if named else None
+    if not published:
+        return named
+    from magnet_eval.generators.layout_audiocraft import pointer
+
+    return pointer(published) or named
+
+
+def part(role: str, wanted: str, family: str, layout: str) -> Part:
     """One part by name."""
     place = zoo.find(wanted)
     if not place.exists():
-        return Part(role, wanted, place, problem=f"not here (looked for {place})", foreign=family in FOREIGN)
+        return Part(role, wanted, place, problem=f"not here (looked for {place})", layout=layout)
     try:
         return Part(role, wanted, place, tuple(files_of(role, place, family)))
     except UserError as error:
-        return Part(role, wanted, place, problem=str(error).rstrip("."))
+        return Part(role, wanted, place, problem=str(error).rstrip("."), layout=layout)
 
 
 def files_of(role: str, place: Path, family: str) -> Iterator[Path]:
@@ -106,33 +122,18 @@ def files_of(role: str, place: Path, family: str) -> Iterator[Path]:
     if family == "unigram" and role == "checkpoint":
         yield _there(place / "counts.safetensors")
         return
-    published = published_files(role, place)
+    language_model = role not in ("text", "codec")
+    published = layouts.lm_file(place) if language_model else layouts.codec_file(place) if role == "codec" else None
     if published:
-        yield from published
+        yield published
         return
-    folder = place.parent if place.suffix == ".safetensors" else place
+    file = language_model and place.suffix == ".safetensors"
+    folder = place.parent if file else place
     layouts.check_folder(folder, "config.json")
     yield folder / "config.json"
-    yield from layouts.weight_files(folder)
+    yield from [place] if file else layouts.weight_files(folder)
     if role == "text":
         yield from sorted({path for pattern in TOKENIZER for path in folder.glob(pattern)})
-
-
-def published_files(role: str, place: Path) -> list[Path]:
-    """The files of a part in audiocraft's layout; none if it is in another one."""
-    if role == "text":
-        return []
-    if role != "codec":
-        file = layouts.lm_file(place)
-        return [file] if file else []
-    file = layouts.codec_file(place)
-    if not file:
-        return []
-    from magnet_eval.generators import layout_audiocraft
-    from magnet_eval.generators.loading import pointed_to
-
-    elsewhere = layout_audiocraft.pointer(file)
-    return [file, *files_of("codec", pointed_to(elsewhere, file), "")] if elsewhere else [file]
 
 
 def _there(path: Path) -> Path:

@@ -80,7 +80,9 @@ class TextToAudio(ABC):
     def load(self, role: str) -> LanguageModel:
         """The language model of one role (checkpoint, prompter, rescorer); it fits the text encoder and the codec."""
         place = parts.place_of(self.model, role)
-        family = self.model.family if role == "checkpoint" else "autoregressive"
+        family = "masked" if self.model.prompter else self.model.family
+        if role != "checkpoint":
+            family = "autoregressive"
         lm = loading.load_language_model(
             place, self.device, self.dtype,
             family=family, frame_rate=self.codec.frame_rate, seconds=self.model.seconds,

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from magnet_eval.generators.checkpoints import FAULTS
 from magnet_eval.generators.layouts import HINT, content_of, weight_files
 from magnet_eval.generators.loading import load_text_encoder
 from magnet_eval.lookup import UserError
@@ -47,15 +48,16 @@ class TextEncoder:
 
         self.device = device
         self.model = load_text_encoder(folder, device)
-        self.content = f"{device} " + " ".join(content_of(path) for path in weight_files(folder))
+        files = [folder / "config.json", *weight_files(folder)]
+        self.content = f"{device} " + " ".join(content_of(path) for path in files)
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        except (OSError, ValueError) as error:
+        except FAULTS as error:
             raise UserError(
                 f"{folder} has no usable tokenizer: {' '.join(str(error).split())[:300]}. {HINT}"
             ) from error
         expected = self.model.config.vocab_size
-        if len(self.tokenizer) < MIN_VOCABULARY * expected:
+        if not MIN_VOCABULARY * expected <= len(self.tokenizer) <= expected:
             raise UserError(
                 f"the tokenizer in {folder} has {len(self.tokenizer)} tokens, the encoder {expected}; it is incomplete "
                 f"or another model's. {HINT}"

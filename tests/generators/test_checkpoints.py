@@ -52,6 +52,17 @@ def test_a_malicious_plain_pickle_runs_nothing(refusal, folder, tmp_path):
     assert not marker.exists()
 
 
+@pytest.mark.parametrize("part", ["codec", "text"])
+def test_a_malicious_file_for_transformers_is_refused_too(refusal, zoo, tmp_path, part):
+    copy = Path(shutil.copytree(zoo / part, tmp_path / part))
+    marker = tmp_path / "marker"
+    (copy / "model.safetensors").unlink()
+    torch.save({"weight": Attack(marker)}, copy / "pytorch_model.bin")
+    said = refusal(zoo / "lm", **{part: str(copy), **({"codec": str(zoo / "codec")} if part == "text" else {})})
+    assert f"{copy} is refused: it asks for posix.system" in said
+    assert not marker.exists()
+
+
 BYTES = {  # what is in the file, and what is said of it
     "truncated": (lambda good: good[: len(good) // 2], "damaged"),
     "cut to its first bytes": (lambda good: good[:100], "damaged"),

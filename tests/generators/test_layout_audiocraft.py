@@ -263,7 +263,7 @@ def test_a_codec_with_a_tensor_short_is_refused(refusal, folder):
 def test_a_pointer_to_a_codec_that_is_not_here_says_how_to_get_it(refusal, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "none"))
     said = refusal(DATA / "musicgen", "autoregressive")
-    assert "points to the codec facebook/encodec_32khz, which is not here" in said
+    assert "codec facebook/encodec_32khz: not here" in said
     assert "hf download facebook/encodec_32khz --include '*.json' --include model.safetensors" in said
     assert said.count("hf download") == 1  # what is missing, and nothing else
 
