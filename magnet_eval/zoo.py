@@ -14,7 +14,7 @@ import yaml
 from magnet_eval.lookup import UserError, unknown
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-OLD_NAMES = {"google-t5/": ""}  # owner -> its prefix before the hub had owners; caches may still have that
+OLD_NAMES = {"google-t5/": "", "FacebookAI/": ""}  # owner -> its prefix before the hub had owners; caches may have that
 
 
 def root() -> Path:

@@ -18,6 +18,7 @@ LAYERS = [  # a module may import from its own layer and those above it in this 
         "resample",
         "numerics",
         "front",
+        "reference",
         "stats",
         "metrics",
         "progress",

@@ -22,12 +22,13 @@ class Source:
     url: str = ""  # of the publisher, where it is on no hub
     licence: str = ""  # as the publisher states it; "" where that was not confirmed
     sha256: str = ""  # of the published file, where confirmed
+    needed: str = ""  # of a repository, where that is not all of it: names, separated by spaces
 
     @property
     def get(self) -> str:
         """The command that gets it."""
         if self.hub:
-            return f"hf download {self.hub} {self.file}".strip()
+            return f"hf download {self.hub} {self.file or self.needed}".strip()
         return f"curl -L --create-dirs -o models/embedders/{self.file} {self.url}"
 
     def places(self) -> list[Path]:
@@ -92,7 +93,27 @@ CLASSIFIERS = (
     # A folder: config.json has the scales of the ratings, model.safetensors (a5a3c2412649...) the network.
     Source("audiobox", hub="facebook/audiobox-aesthetics", licence="CC-BY-4.0"),
 )
-SOURCES: dict[str, Source] = {source.name: source for source in CLASSIFIERS}
+LAION = (  # what a name says after its first word is what the file was trained on
+    "music_audioset_epoch_15_esc_90.14", "music_speech_audioset_epoch_15_esc_89.98", "music_speech_epoch_15_esc_89.25",
+    "630k-audioset-best", "630k-best", "630k-audioset-fusion-best", "630k-fusion-best",
+)  # fmt: skip
+CONVERTED = (
+    "clap-htsat-unfused", "clap-htsat-fused", "larger_clap_general", "larger_clap_music",
+    "larger_clap_music_and_speech",
+)  # fmt: skip
+ENCODEC = "https://dl.fbaipublicfiles.com/encodec/v0"
+CLAP = (
+    *(Source(name, f"{name}.pt", hub="lukewys/laion_clap", licence="CC0-1.0") for name in LAION),
+    *(Source(name, hub=f"laion/{name}", licence="Apache-2.0") for name in CONVERTED),
+    # Only the tokenizer: CLAP's files hold the text tower.
+    Source("roberta-base", hub="FacebookAI/roberta-base", needed="config.json tokenizer.json tokenizer_config.json"),
+)
+CODECS = (
+    Source("encodec_24khz", "encodec_24khz-d7cc33bc.th", url=f"{ENCODEC}/encodec_24khz-d7cc33bc.th"),
+    Source("encodec_48khz", "encodec_48khz-7e698e3e.th", url=f"{ENCODEC}/encodec_48khz-7e698e3e.th"),
+    Source("encodec_32khz", hub="facebook/encodec_32khz"),
+)
+SOURCES: dict[str, Source] = {source.name: source for source in (*CLASSIFIERS, *CLAP, *CODECS)}
 
 
 def weights_of(name: str) -> Path:
