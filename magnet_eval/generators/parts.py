@@ -4,6 +4,7 @@ A text encoder or codec that the YAML does not name is the one that the checkpoi
 checkpoint the configuration inside is trusted over the YAML.
 """
 
+import functools
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -85,11 +86,16 @@ def text_of(model: "Model", checkpoint: Part | None) -> str:
 
         said = text_encoder_name(published)
         if model.text and model.text != said and model.text.startswith(T5):
-            log.warning("%s was trained with %s, not %s; the checkpoint is right", published, said, model.text)
+            _warn_once(f"{published} was trained with {said}, not {model.text}; the checkpoint is right")
         return model.text if model.text and not model.text.startswith(T5) else said
     if not model.text and layouts.model_type(checkpoint.place) in layouts.MUSICGEN:
         return checkpoint.wanted
     return model.text
+
+
+@functools.cache
+def _warn_once(message: str) -> None:
+    log.warning(message)
 
 
 def codec_of(model: "Model", checkpoint: Part | None) -> str:

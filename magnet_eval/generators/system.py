@@ -97,7 +97,8 @@ class TextToAudio(ABC):
                     f"{place} has {what} {got:g}, but its text encoder and codec go with {expected:g}. "
                     "Set text: and codec: of the model to the folders that it was trained with."
                 )
-        if role == "checkpoint" and self.model.preset and lm.config.segment_seconds != self.model.seconds:
+        by_length = family != "autoregressive" and self.model.preset
+        if by_length and lm.config.segment_seconds != self.model.seconds:
             raise UserError(
                 f"{place} was trained on clips of {lm.config.segment_seconds:g} s, models/{self.model.name}.yaml says "
                 f"{self.model.seconds:g}, and preset {self.model.preset} depends on it: set seconds to the former."
