@@ -80,6 +80,9 @@ def test_positive_peak_is_the_largest_sample_not_the_loudest(small, no_file):
     audio[0] = 0.25
     plain = vggish.VGGishEmbedder(weights=HERE)
     assert np.allclose(embedder.embed(audio), plain.embed(audio / 0.25), atol=1e-6)
+    assert np.allclose(
+        embedder.embed(-audio * 1e-7), plain.embed(-audio * 1e-7 * 327_680), atol=1e-6
+    )  # not raised more
     assert np.isfinite(embedder.embed(-np.abs(audio))).all()  # no positive sample at all
     assert np.isfinite(embedder.embed(np.zeros(16_000, np.float32))).all()
 

@@ -103,7 +103,7 @@ def passt() -> dict[str, np.ndarray]:
 
 
 def audiobox() -> dict[str, np.ndarray]:
-    """Ratings of a clip of 13 s, a whole window and one that is mostly padding, by a small network."""
+    """Ratings of a clip of 13 s and a sample, a whole window and one that is mostly padding, by a small network."""
     from audiobox_aesthetics.infer import AesPredictor
     from audiobox_aesthetics.model.aes import AXES_NAME, DEFAULT_AUDIO_CFG, AesMultiOutput, Normalize
 
@@ -115,7 +115,7 @@ def audiobox() -> dict[str, np.ndarray]:
     predictor = AesPredictor.__new__(AesPredictor)
     predictor.sample_rate, predictor.data_col, predictor.device, predictor.model = 16_000, "audio", "cpu", network
     predictor.target_transform = {axis: Normalize(5.0 + n, 1.0 + n) for n, axis in enumerate(AXES_NAME)}
-    audio = torch.from_numpy(sound(13, 16_000))[None]
+    audio = torch.from_numpy(sound(208_001 / 16_000, 16_000))[None]
     (ratings,) = predictor.forward([{"audio": audio, "sample_rate": 16_000}])
     return {"audiobox": np.array([[ratings[axis] for axis in AXES_NAME]])}
 
