@@ -130,7 +130,7 @@ class Scorer:
                 self.add(metric, label, found, floor=found.floor, params=self.params(metric, against))
                 self.clip_rows += [ClipScore(label, name, metric.name, value) for name, value in found.per_clip.items()]
         compared = {}
-        for label, versus in self.pairs():
+        for label, versus in self.pairs() if metric.comparable else ():
             if systems[label] and systems[versus]:
                 sides = (systems[label], systems[versus], against)
                 compared[label, versus] = self.computed(Difference, metric, label, sides, difference)
@@ -165,7 +165,7 @@ class Scorer:
         if not metric.has_reference:
             return None
         items = []
-        real = metric.needs in ("reference_set", "reference_rows")
+        real = metric.needs in ("reference_set", "reference_limit", "reference_rows")
         for prompt in read_reference(self.protocol.reference) if real else self.prompts:
             if prompt.reference:
                 path = Path(prompt.reference)

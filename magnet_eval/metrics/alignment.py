@@ -3,6 +3,16 @@
 import numpy as np
 
 
+def mean_cosine(audio: np.ndarray, text: np.ndarray) -> np.ndarray:
+    """Mean cosine of each clip's windows and its caption, from the windows' mean: [n, d] twice -> [n] in -1..1.
+
+    The windows are unit vectors, so that the mean of their cosines is the product of their plain mean with the text.
+    Raises ValueError as ``cosine_score`` does.
+    """
+    lengths = np.linalg.norm(np.asarray(audio, dtype=np.float64), axis=1)
+    return cosine_score(audio, text) * lengths
+
+
 def cosine_score(audio: np.ndarray, text: np.ndarray) -> np.ndarray:
     """Cosine of each clip's embedding and its caption's: [n, d] twice -> [n] in -1..1.
 

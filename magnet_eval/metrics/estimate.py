@@ -7,6 +7,7 @@ permutations through sums per clip), and sets whose score cannot be weighted (ja
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -66,6 +67,10 @@ def estimate(metric: Metric, system: Embeddings, against: Embeddings | None, rng
         assert against is not None
         found = resampling.bootstrap(_scores(metric, against), *_frames(metric, system), rng)
         return Estimate(*found, system.clip_ids, floor=floor(metric, against, len(system.clip_ids), rng))
+    if metric.needs == "reference_limit":
+        assert against is not None
+        line = _scores(metric, against)(*_frames(metric, system), rng)
+        return Estimate(line.value, line.low, line.high, system.clip_ids)
     score, rows = _of_rows(metric, against), _clip_means(metric, system, system.clip_ids)
     return Estimate(*jackknife.interval(score, rows, rng), system.clip_ids)
 
@@ -130,7 +135,7 @@ def difference(
     return Difference(*jackknife.paired_difference(_of_rows(metric, against), *rows, rng), tuple(ids))
 
 
-def _scores(metric: Metric, against: Embeddings) -> resampling.Scores:
+def _scores(metric: Metric, against: Embeddings) -> Any:
     return metric.fn(against.frames[:, metric.columns])
 
 

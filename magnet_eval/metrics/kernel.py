@@ -159,15 +159,15 @@ def _pair_sums(x: np.ndarray, sizes: np.ndarray, weights: np.ndarray, kernel: Ke
     x = x - x.mean(axis=0)
     left, right = _factor(x, right=False), _factor(x, right=True)
     owner = np.repeat(np.arange(len(sizes)), sizes)
-    total = np.zeros(len(weights))
+    total, buffer = np.zeros(len(weights)), np.empty((BLOCK, BLOCK), dtype=np.float32)
     for start in range(0, len(x), BLOCK):
         clips = _local(owner, start)
         strip = np.zeros((clips.stop - clips.start, len(sizes)))
         for other in range(start, len(x), BLOCK):  # B is symmetric: what is left of the diagonal counts on its right
-            values = _values(left[start : start + BLOCK], right[other : other + BLOCK], kernel)
+            values = _values(left[start : start + BLOCK], right[other : other + BLOCK], kernel, buffer)
             values = _reduced(_reduced(values, owner, other, axis=1).astype(np.float64), owner, start, axis=0)
             strip[:, _local(owner, other)] += values if other == start else 2 * values
-        total += np.einsum("rn,rn->r", weights[:, clips] @ strip, weights)
+        total += np.einsum("cr,rc->r", strip @ weights.T, weights[:, clips])
     return total
 
 
@@ -175,10 +175,11 @@ def _cross_sums(x: np.ndarray, sizes: np.ndarray, y: np.ndarray, kernel: Kernel)
     """Sum of the kernel over each clip's frames and all of y: [n]."""
     centre = y.mean(axis=0)
     left, right = _factor(x - centre, right=False), _factor(y - centre, right=True)
-    ones, sums = np.ones(BLOCK, dtype=np.float32), np.zeros(len(x))
+    sums, buffer = np.zeros(len(x)), np.empty((BLOCK, BLOCK), dtype=np.float32)
+    ones = np.ones(BLOCK, dtype=np.float32)
     for start in range(0, len(x), BLOCK):
         for other in range(0, len(y), BLOCK):
-            values = _values(left[start : start + BLOCK], right[other : other + BLOCK], kernel)
+            values = _values(left[start : start + BLOCK], right[other : other + BLOCK], kernel, buffer)
             sums[start : start + BLOCK] += values @ ones[: values.shape[1]]
     return np.add.reduceat(sums, np.cumsum(sizes) - sizes)
 
@@ -192,9 +193,9 @@ def _factor(x: np.ndarray, right: bool) -> np.ndarray:
     return factor
 
 
-def _values(left: np.ndarray, right: np.ndarray, kernel: Kernel) -> np.ndarray:
-    """Kernel of every pair of a block: float32 [b, c]."""
-    values = left @ right.T
+def _values(left: np.ndarray, right: np.ndarray, kernel: Kernel, buffer: np.ndarray) -> np.ndarray:
+    """Kernel of every pair of a block: float32 [b, c], in ``buffer``."""
+    values = np.matmul(left, right.T, out=buffer[: len(left), : len(right)])
     kernel(np.minimum(values, 0, out=values))
     return values
 

@@ -4,6 +4,7 @@ The kinds, by ``needs``:
 
 - ``reference_set``: ``fn(reference frames [m, d])`` gives ``scores(frames [n, d], owner [n], weights [r, clips])``, the
   score [r] of the set under each weighting of its clips;
+- ``reference_limit``: the same arguments but for the weights, and an ``rng``; gives an Extrapolation;
 - ``reference_rows``: ``fn(generated [n, d], reference [m, d]) -> float``, one mean embedding per clip;
 - ``rows``: ``fn(generated [n, d]) -> float``, likewise, without a reference;
 - ``reference_pairs``: ``fn(generated [n, d], reference [n, d]) -> [n]``, likewise, row by row;
@@ -19,7 +20,8 @@ from typing import Any
 from magnet_eval.numerics import Front
 
 NEEDS = (
-    "reference_set", "reference_rows", "rows", "reference_pairs", "reference_segments", "text", "clip",
+    "reference_set", "reference_limit", "reference_rows", "rows",
+    "reference_pairs", "reference_segments", "text", "clip",
 )  # fmt: skip
 PER_CLIP = ("reference_pairs", "reference_segments", "text", "clip")
 
@@ -33,7 +35,7 @@ class Metric:
     fn: Callable[..., Any]  # see the head of this module
     embedder: str  # a name in embedders.EMBEDDERS
     needs: str  # one of NEEDS
-    better: str  # lower or higher
+    better: str  # lower or higher; "" is a fact, not a merit
     preset: str  # named numerics: changing anything that moves a number gives it a new name
     paper: str
     description: str  # one sentence for the report
@@ -42,6 +44,7 @@ class Metric:
     tiny: bool = False  # judged by a small offline network; labelled so wherever it is shown
     columns: slice = field(default_factory=lambda: slice(None))  # of the embedding that it looks at
     options: Mapping[str, Any] = field(default_factory=dict)  # of the embedder: framing, weights
+    comparable: bool = True  # whether the difference of two systems has a test of its own
     front: Front | None = None  # a clip's way to the network; None: its rate, mean of channels, soxr HQ
 
     @property

@@ -38,7 +38,7 @@ def test_a_set_against_itself():
 
 
 def test_points_on_a_line():
-    """Reference 0, 1, 2, 3 with k = 1: balls of radius 1, without their edges. The outlier's ball of 8.4 holds 1, 2, 3."""
+    """Reference 0, 1, 2, 3 with k = 1: balls of radius 1, edges excluded. The outlier's ball of 8.4 holds 1, 2, 3."""
     reference = np.arange(4.0)[:, None]
     found = manifold(np.array([[0.5], [0.6], [9.0]]), reference, k=1)
     assert found == Manifold(precision=2 / 3, recall=3 / 4, density=4 / 3, coverage=2 / 4)
