@@ -22,6 +22,8 @@ EMBEDDERS = {
     "clap_tiny": "magnet_eval.embedders.clap_tiny:ClapTinyEmbedder",
     "clap": "magnet_eval.embedders.clap:ClapEmbedder",
     "clap_laion": "magnet_eval.embedders.clap_laion:LaionClapEmbedder",
+    "encodec": "magnet_eval.embedders.encodec_frames:EncodecEmbedder",
+    "encodec_package": "magnet_eval.embedders.encodec_frames:PackageEncodecEmbedder",
     "vggish": "magnet_eval.embedders.vggish:VGGishEmbedder",
     "cnn14": "magnet_eval.embedders.cnn14:Cnn14Embedder",
     "passt": "magnet_eval.embedders.passt:PasstEmbedder",

@@ -54,7 +54,8 @@ class Codec:
         values = torch.from_numpy(samples)[None].to(self.device)
         mask = torch.ones(values.shape[0], values.shape[2], dtype=torch.bool, device=self.device)
         encoded = self.model.encode(values, mask, bandwidth=self.model.config.target_bandwidths[-1])
-        decoded = self.model.decode(encoded.audio_codes, encoded.audio_scales, mask)[0]
+        padding = encoded.last_frame_pad_length  # a codec with segments fills up the last one
+        decoded = self.model.decode(encoded.audio_codes, encoded.audio_scales, mask, last_frame_pad_length=padding)[0]
         return decoded[0].float().cpu().numpy()
 
 
