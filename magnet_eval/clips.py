@@ -9,7 +9,7 @@ it, and is made as one.
 import hashlib
 import itertools
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -29,9 +29,9 @@ def clip_seed(run_seed: int, prompt_id: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{run_seed}/{prompt_id}".encode()).digest()[:4])
 
 
-def batches(prompts: Iterable[Prompt], size: int) -> Iterator[list[Prompt]]:
-    """Runs of at most ``size`` prompts that ask for the same length."""
-    for _, group in itertools.groupby(prompts, key=lambda prompt: prompt.seconds):
+def batches(prompts: Iterable[Prompt], size: int, keys: Mapping[str, str] | None = None) -> Iterator[list[Prompt]]:
+    """Runs of at most ``size`` prompts that ask for the same length; with ``keys`` of batches, each apart."""
+    for _, group in itertools.groupby(prompts, key=lambda prompt: (prompt.seconds, keys and keys[prompt.id])):
         of_one_length = list(group)
         yield from (of_one_length[start : start + size] for start in range(0, len(of_one_length), size))
 
@@ -107,7 +107,7 @@ class ClipMaker:
         generator = generators.build(self.model, self.settings.device, self.settings.dtype)
         progress(self.label, 0, len(todo))
         done = 0
-        for batch in batches(todo, self.settings.batch):
+        for batch in batches(todo, self.settings.batch, keys if self.whole_batches else None):
             clips = list(self.make_batch(generator, batch, keys))
             self.folder.append_clips(self.label, clips)
             yield from ((clip.prompt_id, clip) for clip in clips)

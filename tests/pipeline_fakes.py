@@ -3,6 +3,7 @@
 import hashlib
 import os
 import time
+import zlib
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -50,6 +51,14 @@ class Chords:
         noise = np.random.default_rng(seed).standard_normal(len(t))
         chord = spelled(prompt.text) @ np.sin(2 * np.pi * TONES[:, None] * t)
         return ((0.05 * chord + self.settings.get("noise", 0.05) * noise)[None] / 2).astype(np.float32)
+
+
+class Choir(Chords):
+    """Chords that hear one another: each clip's noise depends on its whole batch. One text takes all others along."""
+
+    def generate(self, prompts, seeds):
+        together = zlib.crc32(repr([(prompt.text, seed) for prompt, seed in zip(prompts, seeds, strict=True)]).encode())
+        return super().generate(prompts, [seed + together for seed in seeds])
 
 
 class Ear:
