@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from magnet_eval import config
+from magnet_eval.embedders.sources import SOURCES, Source
 from magnet_eval.environment import environment
 from magnet_eval.generators.layouts import content_of
 from magnet_eval.generators.parts import parts as parts_of
@@ -16,7 +17,12 @@ from magnet_eval.table import table
 
 def doctor(chosen: DoctorOptions) -> str:
     """Tables, or with ``json`` one object. Missing files are a finding, not an error."""
-    found = {**environment(), "torch": torch_facts(), "models": [model_facts(name) for name in config.list_models()]}
+    found = {
+        **environment(),
+        "torch": torch_facts(),
+        "models": [model_facts(name) for name in config.list_models()],
+        "embedders": [embedder_facts(source) for source in SOURCES.values()],
+    }
     if chosen.json:
         return json.dumps(found, indent=1)
     hardware = found["hardware"]
@@ -27,7 +33,7 @@ def doctor(chosen: DoctorOptions) -> str:
         ["GPU", ", ".join(hardware["gpus"]) or "none"],
         ["torch runs on", found["torch"]],
     ]
-    shown = [table(["what", "found"], lines), *part_tables(found["models"])]
+    shown = [table(["what", "found"], lines), *part_tables(found["models"]), *embedder_tables(found["embedders"])]
     return "\n\n".join(
         [*shown, *(f"{model['model']}: {model['error']}" for model in found["models"] if model["error"])]
     )
@@ -48,6 +54,34 @@ def part_tables(models: list[dict[str, Any]]) -> Iterator[str]:
         yield table(
             ["missing", "what to do", "for"], [[what, do, ", ".join(who)] for (do, what), who in missing.items()]
         )
+
+
+def embedder_facts(source: Source) -> dict[str, Any]:
+    """One file of published weights: where it is, with its hash, or where it was looked for and how to get it."""
+    place = source.find()
+    return {
+        "weights": source.name,
+        "licence": source.licence,
+        "place": str(place or ""),
+        "sha256": content_of(place) if place and place.is_file() else "",
+        "expected": source.sha256,
+        "looked": [str(path) for path in source.places()],
+        "get": "" if place else source.get,
+    }
+
+
+def embedder_tables(embedders: list[dict[str, Any]]) -> Iterator[str]:
+    """The weights of the published metrics: those that are here, and how to get the others."""
+    here = [
+        [row["weights"], row["sha256"][:12], row["place"],
+         "another file than published" if row["expected"] and row["sha256"] != row["expected"] else ""]
+        for row in embedders if row["place"]
+    ]  # fmt: skip
+    missing = [[row["weights"], row["licence"] or "not stated", row["get"]] for row in embedders if not row["place"]]
+    if here:
+        yield table(["embedder weights", "sha256", "where", ""], here)
+    if missing:
+        yield table(["embedder weights", "licence", "not here: what to do"], missing)
 
 
 def torch_facts() -> str:

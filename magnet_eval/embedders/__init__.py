@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from magnet_eval import lookup, zoo
+from magnet_eval.generators.layouts import content_of
 from magnet_eval.records import Embeddings
 
 if TYPE_CHECKING:
@@ -105,5 +106,5 @@ def hash_of(name: str, version: str, files: Sequence[Path]) -> str:
     """Sha256 over an embedder's name, code version and the bytes of its files."""
     digest = hashlib.sha256(f"{name} {version}".encode())
     for file in files:
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
+        digest.update(bytes.fromhex(content_of(file)))
     return digest.hexdigest()
