@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from magnet_eval import config, embedders, metrics, speed, stats
+from magnet_eval import config, embedders, inspection, metrics, speed, stats
 from magnet_eval.embedding import EmbeddingCache, Hearing, Item
 from magnet_eval.lookup import UserError
 from magnet_eval.metrics import Metric
@@ -47,6 +47,7 @@ def score(protocol: config.Protocol, folder: RunFolder, progress: Progress) -> b
     folder.write_clip_scores(scorer.clip_rows)
     folder.set_failures("score", scorer.failures)
     folder.update_manifest(
+        checks=scorer.inspect(),
         embedders={named(*name): card.fingerprint for name, card in scorer.embedding.cards.items()},
         baseline=scorer.baseline,
     )
@@ -109,6 +110,19 @@ class Scorer:
             else:
                 self.fail(label, clip.prompt_id, f"{path} is gone or was altered; run generate to make it again")
         return items
+
+    def inspect(self) -> dict[str, dict[str, Any]]:
+        """What is odd about the clips of each system that has odd ones."""
+        prompts, found = {prompt.id: prompt for prompt in self.prompts}, {}
+        for label, items in self.clips.items():
+            intact = {item.id for item in items}
+            clips = [clip for clip in self.folder.clips(label) if clip.prompt_id in intact]
+            faults = inspection.inspect(self.folder.path, self.folder.cache, clips, prompts)
+            if faults:
+                line = inspection.summary(faults, len(clips))
+                log.warning("%s: %s", label, line)
+                found[label] = {"summary": line, "faults": [asdict(fault) for fault in faults]}
+        return found
 
     def fail(self, label: str, prompt_id: str, reason: str) -> None:
         """Notes what could not be scored."""

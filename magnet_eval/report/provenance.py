@@ -39,11 +39,24 @@ def provenance(data: Data) -> dict[str, Any]:
         "made": [(key, value) for key, value in made.items() if value],
         "command": manifest.get("command", ""),
         "lengths": lengths(data),
+        "checks": checks(manifest),
         "failures": [{"stage": "", "system": "", "prompt_id": "", **row} for row in manifest.get("failures", [])],
         "metrics": definitions(data),
         "weights": systems(data),
         "manifest": json.dumps(manifest, indent=2, ensure_ascii=False),
     }
+
+
+def checks(manifest: Mapping[str, Any]) -> list[tuple[str, str, list[str]]]:
+    """What is odd about each system's clips: label, one line, and the first findings."""
+    return [
+        (
+            label,
+            found["summary"],
+            [f"{', '.join(fault['clips'][:3])}: {fault['detail']}" for fault in found["faults"][:10]],
+        )
+        for label, found in (manifest.get("checks") or {}).items()
+    ]
 
 
 def lengths(data: Data) -> list[str]:
