@@ -13,7 +13,8 @@ from magnet_eval.metrics.frechet import MIN_FRAMES, gaussian, root_sum, root_tra
 
 Scores = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]  # (frames, owner, weights [r, n]) -> scores [r]
 
-BUDGET = 2**27  # bytes of the weighted moments at a time
+BUDGET = 2**26  # bytes of the weighted moments at a time
+PACKING = 120  # to form a clip's second moments takes as long as to add them up so often
 
 
 def frechet_of_clips(reference: np.ndarray, *, ddof: int = 1, epsilon: float = 0.0) -> Scores:
@@ -25,7 +26,7 @@ def frechet_of_clips(reference: np.ndarray, *, ddof: int = 1, epsilon: float = 0
     """
     base = gaussian(reference, ddof=ddof)
     spread, base_trace = base.spread(epsilon), (base.factor**2).sum()
-    added = epsilon * (spread.T @ spread)
+    added = np.sqrt(epsilon) * spread if epsilon else spread[:0]
 
     def scores(frames: np.ndarray, owner: np.ndarray, weights: np.ndarray) -> np.ndarray:
         frames, sizes = by_clip(frames, owner, weights)
@@ -80,20 +81,20 @@ def _root_traces(
 ) -> np.ndarray:
     """Tr((S1 S2)^(1/2)) of each weighting, from frames projected to [m, k] and their weighted means [r, k]."""
     k = projected.shape[1]
-    if len(projected) < k and not added.any():  # fewer frames than dimensions: their Gram is the smaller one
+    if len(projected) < len(sizes) * (1 + PACKING / len(weights)):  # few frames a clip, or few weightings at a time
         counts = np.repeat(weights, sizes, axis=1)  # (r, m)
         return np.array(
             [
-                root_trace((projected[kept] - mean) * np.sqrt(count[kept] / divisor)[:, None])
+                root_trace(np.vstack([(projected[kept] - mean) * np.sqrt(count[kept] / divisor)[:, None], added]))
                 for count, kept, mean, divisor in zip(counts, counts > 0, means, divisors, strict=True)
             ]
         )
     lower = np.tril_indices(k)
     moments = _weighted_moments(projected, sizes, weights, np.ravel_multi_index(lower, (k, k)))
-    roots, full = np.empty(len(weights)), np.zeros((k, k))
+    roots, full, fixed = np.empty(len(weights)), np.zeros((k, k)), added.T @ added
     for i, (mean, divisor) in enumerate(zip(means, divisors, strict=True)):
         full[lower] = moments[i] / divisor
-        roots[i] = root_sum(full - np.outer(mean, mean) * (weights[i] @ sizes / divisor) + added)
+        roots[i] = root_sum(full - np.outer(mean, mean) * (weights[i] @ sizes / divisor) + fixed)
     return roots
 
 
@@ -101,11 +102,11 @@ def _weighted_moments(frames: np.ndarray, sizes: np.ndarray, weights: np.ndarray
     """Weighted sums over clips of X^T X, only the entries ``lower`` of the flattened [k, k]: [r, k (k + 1) / 2]."""
     total = np.zeros((len(weights), len(lower)))
     block = min(len(sizes), max(1, BUDGET // (32 * len(lower))))
-    products = np.empty((block, len(lower)))
+    products, square = np.empty((block, len(lower))), np.empty((frames.shape[1],) * 2)
     clips = np.split(frames, np.cumsum(sizes)[:-1])
     for start in range(0, len(clips), block):
         part = clips[start : start + block]
         for row, clip in zip(products, part, strict=False):
-            np.take(clip.T @ clip, lower, out=row, mode="clip")
+            np.take(np.matmul(clip.T, clip, out=square), lower, out=row, mode="clip")
         total += weights[:, start : start + block] @ products[: len(part)]
     return total

@@ -42,7 +42,7 @@ def main(d: int = 2048) -> None:
         (value, seconds), (other, slow) = timed(by_eigenvalues, *moments), timed(by_sqrtm, *moments)
         agree = abs(value - other) / value
         sys.stdout.write(
-            f"{n} frames: {seconds:.2f} s, sqrtm {slow:.2f} s, {slow / seconds:.1f} times faster, apart by {agree:.0e}\n"
+            f"{n} frames: {seconds:.2f} s, sqrtm {slow:.2f} s, {slow / seconds:.1f} times faster; apart {agree:.0e}\n"
         )
 
 

@@ -21,8 +21,10 @@ def clips(d: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("d", [3, 25, 60])
 @pytest.mark.parametrize("m", [20, 200])
 @pytest.mark.parametrize("options", [{}, {"ddof": 0}, {"epsilon": 0.1}], ids=str)
-def test_weights_count_clips(d, m, options):
-    """30 frames in fewer and in more dimensions, with references of full and of small rank."""
+@pytest.mark.parametrize("packing", [0, 1000])
+def test_weights_count_clips(d, m, options, packing, monkeypatch):
+    """30 frames in fewer and in more dimensions, references of full and of small rank, by either way to the moments."""
+    monkeypatch.setattr(clip_stats, "PACKING", packing)
     frames, owner, weights = clips(d)
     reference = np.random.default_rng(1).normal(101, 2, size=(m, d))
     plain = frechet_to(reference, **options)
@@ -31,6 +33,7 @@ def test_weights_count_clips(d, m, options):
 
 
 def test_memory_bound_changes_nothing(monkeypatch):
+    monkeypatch.setattr(clip_stats, "PACKING", 0)
     frames, owner, weights = clips(8)
     reference = np.random.default_rng(1).normal(100, 1, size=(50, 8))
     expected = frechet_of_clips(reference)(frames, owner, weights)
