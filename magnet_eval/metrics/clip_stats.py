@@ -2,7 +2,8 @@
 
 A bootstrap resample, a permutation between two systems and a subset are all weights on clips. The frames are projected
 by the reference's root once; then a weighting's L^T S2 L is a weighted sum of the clips' own second moments, and a
-thousand of them are one matrix product. Conventions as in ``frechet``; memory stays below a few 100 MB at any size.
+thousand of them are one matrix product. Conventions as in ``frechet``; memory is that of the frames and of some weights
+in float64, and a few times BUDGET.
 """
 
 from collections.abc import Callable
@@ -37,9 +38,9 @@ def frechet_of_clips(reference: np.ndarray, *, ddof: int = 1, epsilon: float = 0
         starts = np.cumsum(sizes) - sizes
         sums, squares = (np.add.reduceat(x, starts) for x in (frames, np.einsum("md,md->m", frames, frames)))
         frames = frames @ spread  # (m, k)
-        step = max(1, BUDGET // (4 * spread.shape[1] ** 2))
+        step = max(1, BUDGET // max(1, 4 * spread.shape[1] ** 2))
         found = []
-        for rows in np.array_split(weights, -(-len(weights) // step)):
+        for rows in np.array_split(np.asarray(weights), -(-len(weights) // step)):
             rows = rows.astype(np.float64)
             totals = rows @ sizes
             if totals.min() < MIN_FRAMES:
@@ -101,7 +102,7 @@ def _root_traces(
 def _weighted_moments(frames: np.ndarray, sizes: np.ndarray, weights: np.ndarray, lower: np.ndarray) -> np.ndarray:
     """Weighted sums over clips of X^T X, only the entries ``lower`` of the flattened [k, k]: [r, k (k + 1) / 2]."""
     total = np.zeros((len(weights), len(lower)))
-    block = min(len(sizes), max(1, BUDGET // (32 * len(lower))))
+    block = min(len(sizes), max(1, BUDGET // max(1, 32 * len(lower))))
     products, square = np.empty((block, len(lower))), np.empty((frames.shape[1],) * 2)
     clips = np.split(frames, np.cumsum(sizes)[:-1])
     for start in range(0, len(clips), block):

@@ -41,6 +41,15 @@ def test_memory_bound_changes_nothing(monkeypatch):
     assert frechet_of_clips(reference)(frames, owner, weights) == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize("packing", [0, 1000])
+def test_reference_without_spread(packing, monkeypatch):
+    """All frames equal: |m1 - m2|^2 + Tr(S2)."""
+    monkeypatch.setattr(clip_stats, "PACKING", packing)
+    frames, owner, weights = clips(5)
+    expected = ((frames - 1.0) ** 2).sum() / len(frames) + np.var(frames, axis=0).sum() / (len(frames) - 1)
+    assert frechet_of_clips(np.ones((9, 5)))(frames, owner, weights)[0] == pytest.approx(expected, rel=1e-5)
+
+
 def test_order_of_frames_does_not_matter_and_inputs_are_left_alone():
     frames, owner, weights = clips(8)
     before, order = frames.copy(), np.random.default_rng(2).permutation(len(owner))
