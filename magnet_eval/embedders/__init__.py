@@ -25,6 +25,7 @@ EMBEDDERS = {
     "clap_laion": "magnet_eval.embedders.clap_laion:LaionClapEmbedder",
     "encodec": "magnet_eval.embedders.encodec_frames:EncodecEmbedder",
     "encodec_package": "magnet_eval.embedders.encodec_frames:PackageEncodecEmbedder",
+    "fad_package": "magnet_eval.embedders.reference_fad:PackageFadEmbedder",
     "vggish": "magnet_eval.embedders.vggish:VGGishEmbedder",
     "cnn14": "magnet_eval.embedders.cnn14:Cnn14Embedder",
     "passt": "magnet_eval.embedders.passt:PasstEmbedder",

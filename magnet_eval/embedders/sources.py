@@ -14,7 +14,7 @@ from magnet_eval.lookup import UserError, check
 
 @dataclass(frozen=True)
 class Source:
-    """One file (or a whole folder of a hub repository) of weights."""
+    """One file of weights, or a whole folder: of a hub repository, or a repository of code."""
 
     name: str  # what embedders call it
     file: str = ""  # file name; "" is a whole repository
@@ -29,6 +29,8 @@ class Source:
         """The command that gets it."""
         if self.hub:
             return f"hf download {self.hub} {self.file or self.needed}".strip()
+        if not self.file:
+            return f"git clone {self.url} models/embedders/{self.name}"
         return f"curl -L --create-dirs -o models/embedders/{self.file} {self.url}"
 
     def places(self) -> list[Path]:
@@ -39,7 +41,7 @@ class Source:
         return [
             *own,
             *([cached / self.file if self.file else cached] if cached else []),
-            *([torch_home / "hub" / "checkpoints" / self.file] if self.file else []),
+            torch_home / "hub" / (f"checkpoints/{self.file}" if self.file else self.name),
         ]
 
     def find(self) -> Path | None:
@@ -93,7 +95,7 @@ CLASSIFIERS = (
     # A folder: config.json has the scales of the ratings, model.safetensors (a5a3c2412649...) the network.
     Source("audiobox", hub="facebook/audiobox-aesthetics", licence="CC-BY-4.0"),
 )
-LAION = (  # what a name says after its first word is what the file was trained on
+LAION = (  # each says what it was trained on
     "music_audioset_epoch_15_esc_90.14", "music_speech_audioset_epoch_15_esc_89.98", "music_speech_epoch_15_esc_89.25",
     "630k-audioset-best", "630k-best", "630k-audioset-fusion-best", "630k-fusion-best",
 )  # fmt: skip
@@ -113,7 +115,17 @@ CODECS = (
     Source("encodec_48khz", "encodec_48khz-7e698e3e.th", url=f"{ENCODEC}/encodec_48khz-7e698e3e.th"),
     Source("encodec_32khz", hub="facebook/encodec_32khz"),
 )
-SOURCES: dict[str, Source] = {source.name: source for source in (*CLASSIFIERS, *CLAP, *CODECS)}
+TORCHVGGISH = "https://github.com/harritaylor/torchvggish"
+PACKAGE = (  # what frechet-audio-distance needs for VGGish, beside its weights
+    Source("harritaylor_torchvggish_master", url=TORCHVGGISH, licence="Apache-2.0"),
+    Source(
+        "vggish-pca",
+        "vggish_pca_params-970ea276.pth",
+        url=f"{TORCHVGGISH}/releases/download/v0.1/vggish_pca_params-970ea276.pth",
+        licence="Apache-2.0",
+    ),
+)
+SOURCES: dict[str, Source] = {source.name: source for source in (*CLASSIFIERS, *CLAP, *CODECS, *PACKAGE)}
 
 
 def weights_of(name: str) -> Path:
