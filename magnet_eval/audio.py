@@ -6,6 +6,7 @@ Conventions: float32 in [-1, 1], channels first [C, T] (or mono [T]); rates in H
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -40,10 +41,19 @@ def read(path: Path | str) -> tuple[np.ndarray, int]:
 
 def duration(path: Path | str) -> float:
     """Seconds of an audio file as its header says, without reading its samples. Raises UserError if it has none."""
+    return _header(path).duration
+
+
+def rate(path: Path | str) -> int:
+    """Hz of an audio file as its header says. Raises UserError if it has none."""
+    return _header(path).samplerate
+
+
+def _header(path: Path | str) -> Any:
     import soundfile
 
     try:
-        return soundfile.info(path).duration
+        return soundfile.info(path)
     except (soundfile.SoundFileError, RuntimeError, OSError) as error:
         raise UserError(f"cannot read the audio file {path}: {error}. Convert or remove the file.") from error
 

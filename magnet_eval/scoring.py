@@ -21,7 +21,7 @@ from magnet_eval.metrics import Metric
 from magnet_eval.metrics.control import TextControl, text_control
 from magnet_eval.metrics.estimate import Difference, Estimate, difference, estimate
 from magnet_eval.progress import Progress
-from magnet_eval.prompts import read_reference
+from magnet_eval.prompts import read_prompts, read_reference
 from magnet_eval.records import ClipScore, Embeddings, Score
 from magnet_eval.store import DiskError, RunFolder, content_key, file_hash, ids_hash, write_atomic
 
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T", Estimate, Difference, TextControl)
 VERSION = 2  # of the statistics: raise it when a change of code changes a number but no metric's preset
 SEED = 0  # of every bootstrap and permutation
+REAL_SETS = ("reference_set", "reference_limit", "reference_rows")  # ``needs`` of those with all real clips
 SHUFFLED = "shuffled captions"  # what the text control is a difference to
 SUFFIX = "_shuffled"  # of the text control's metric
 
@@ -66,11 +67,20 @@ def chosen_metrics(protocol: config.Protocol) -> list[Metric]:
 
 
 def check(protocol: config.Protocol) -> None:
-    """Raises UserError on a metric or preset that there is not, or whose network's weights are not here."""
-    for metric in chosen_metrics(protocol):
-        missing = embedders.missing(metric.options)
+    """Raises UserError on an unknown metric or preset, or one whose network's weights or real clips are not here."""
+    chosen = chosen_metrics(protocol)
+    for metric in chosen:
+        missing = embedders.missing(metric.embedder, metric.options)
         if missing:
             raise UserError(f"metric {metric.name} ({metric.preset}): {missing}")
+    if any(metric.needs in REAL_SETS for metric in chosen):
+        read_reference(protocol.reference)
+    paired = next((metric for metric in chosen if metric.has_reference and metric.needs not in REAL_SETS), None)
+    if paired and not any(prompt.reference for prompt in read_prompts(protocol.prompts)):
+        raise UserError(
+            f"metric {paired.name} ({paired.preset}) compares each clip with the real one of its prompt, and no prompt "
+            "has one. Prepare the data set with its audio: magnet-eval data prepare."
+        )
 
 
 def named(embedder: str, options: Sequence[tuple[str, Any]]) -> str:
@@ -128,7 +138,7 @@ class Scorer:
         """Notes what could not be scored."""
         row = {"system": label, "prompt_id": prompt_id, "reason": reason}
         if row not in self.failures:
-            log.warning("%s %s: %s", label, prompt_id, reason)
+            log.warning("%s: %s", f"{label} {prompt_id}".strip(), reason)
             self.failures.append(row)
 
     def score(self, metric: Metric) -> None:
@@ -179,8 +189,7 @@ class Scorer:
         if not metric.has_reference:
             return None
         items = []
-        real = metric.needs in ("reference_set", "reference_limit", "reference_rows")
-        for prompt in read_reference(self.protocol.reference) if real else self.prompts:
+        for prompt in read_reference(self.protocol.reference) if metric.needs in REAL_SETS else self.prompts:
             if prompt.reference:
                 path = Path(prompt.reference)
                 try:

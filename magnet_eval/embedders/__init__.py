@@ -31,6 +31,7 @@ EMBEDDERS = {
     "passt": "magnet_eval.embedders.passt:PasstEmbedder",
     "audiobox": "magnet_eval.embedders.audiobox:AudioboxEmbedder",
 }
+TOKENIZERS = {"clap": "roberta-base"}  # the source of what the embedder's weights do not hold, unless they are a folder
 
 
 class Embedder(Protocol):
@@ -55,16 +56,19 @@ def build(name: str, device: str = "cpu", **options: Any) -> Embedder:
     return lookup.load(EMBEDDERS, name, "embedder")(device=device, **options)
 
 
-def missing(options: Mapping[str, Any]) -> str:
-    """Which weights that an embedder's options name are not here, and the command that gets them; "" if all are."""
+def missing(name: str, options: Mapping[str, Any]) -> str:
+    """Which weights of an embedder with these options are not here, and the command that gets them; "" if all are."""
     from magnet_eval.embedders import sources
 
     chosen = str(options.get("weights") or "")
-    if chosen not in sources.SOURCES:
-        here = not chosen or Path(chosen).exists()
-        return "" if here else f"there are no weights {chosen}. Give a path, or one of {', '.join(sources.SOURCES)}."
+    if not chosen:
+        return ""
+    if chosen not in sources.SOURCES and not Path(chosen).exists():
+        return f"there are no weights {chosen}. Give a path, or one of {', '.join(sources.SOURCES)}."
     try:
-        sources.weights_of(chosen)
+        place = sources.weights_of(chosen) if chosen in sources.SOURCES else Path(chosen)
+        if name in TOKENIZERS and not place.is_dir():
+            sources.weights_of(TOKENIZERS[name])
     except lookup.UserError as error:
         return str(error)
     return ""

@@ -35,7 +35,8 @@ class Source:
 
     def places(self) -> list[Path]:
         """Where it is looked for, in order."""
-        own = [home / "embedders" / (self.file or self.name) for home in zoo.folders("models")]
+        homes = dict.fromkeys([Path.cwd() / "models", *zoo.folders("models")])  # the first is where ``get`` puts it
+        own = [home / "embedders" / (self.file or self.name) for home in homes]
         torch_home = Path(os.environ.get("TORCH_HOME", Path.home() / ".cache" / "torch"))
         cached = zoo.cached(self.hub) if self.hub else None
         return [

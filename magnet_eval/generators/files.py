@@ -4,6 +4,7 @@ A file system.yaml in the folder says what made the audio; manifest and report q
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -94,8 +95,16 @@ def origin(said: Mapping[str, Any]) -> str:
     return "; ".join(filter(None, (made, *rest, settings, licence))) or UNSTATED
 
 
+def _rate(path: Path) -> int:
+    """The rate of an audio file in Hz; 0 of one that cannot be read, which is its own clip's failure alone."""
+    try:
+        return audio.rate(path)
+    except UserError:
+        return 0
+
+
 class FilesGenerator:
-    """Reads what another system made. The folder is only read; rates other than the first file's are resampled."""
+    """Reads what another system made. The folder is only read; rates other than most files' are resampled."""
 
     device = "cpu"
 
@@ -105,7 +114,10 @@ class FilesGenerator:
         files = sorted(path for path in self.folder.iterdir() if path.suffix.lower() in audio.SUFFIXES)
         if not files:
             raise UserError(f"{self.folder} holds no audio ({', '.join(audio.SUFFIXES)}); put the clips into it.")
-        self.sample_rate = audio.read(files[0])[1]
+        rates = Counter(rate for file in files if (rate := _rate(file)))
+        if not rates:
+            raise UserError(f"none of the {len(files)} audio files in {self.folder} can be read. Make them again.")
+        self.sample_rate = max(rates, key=lambda rate: (rates[rate], rate))
 
     def generate(self, prompts: Sequence[Prompt], seeds: Sequence[int]) -> Generation:
         """See generators.Generator. Raises UserError, naming the prompt, if a file is missing or unreadable."""

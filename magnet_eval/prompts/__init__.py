@@ -46,7 +46,7 @@ def read_reference(settings: config.Reference) -> list[Prompt]:
     if not by_audio:
         raise UserError(
             f"the reference source {settings.source!r} ({settings.path or 'embedded'}) has no audio. "
-            "Give reference.path=FOLDER with audio files, or a data set's clips as reference.audio=FOLDER."
+            "Prepare a data set with its audio (magnet-eval data prepare), or give protocol.reference.path=FOLDER."
         )
     check_ids(by_audio.values())
     return draw(by_audio.values(), settings.n)
