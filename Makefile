@@ -1,9 +1,9 @@
-# make demo | test | test-slow | check: each sets up all that it needs, in .venv, from Python >= 3.11.
+# make demo | test | test-slow | reference | check: each sets up all that it needs, in .venv, from Python >= 3.11.
 PYTHON ?= python3
 BIN := .venv/bin
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test test-slow check
+.PHONY: demo test test-slow reference check
 
 demo: .venv/installed
 	$(BIN)/magnet-eval run protocol=quickstart
@@ -14,6 +14,8 @@ test: .venv/installed
 test-slow: .venv/installed
 	$(BIN)/pytest -m slow
 
+reference: .venv/reference
+
 check: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -22,4 +24,13 @@ check: .venv/installed
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+# The packages of the extra `reference` without torchvision and torchaudio, whose builds may not fit torch. Nothing that
+# is installed changes, but for a SciPy that is too new for them.
+.venv/reference: .venv/installed
+	$(BIN)/pip freeze --exclude-editable --exclude scipy > .venv/constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -c .venv/constraints.txt -e '.[reference-needs]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps \
+	  encodec==0.1.1 laion-clap==1.1.7 frechet-audio-distance==0.3.4
 	touch $@

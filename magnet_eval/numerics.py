@@ -107,6 +107,7 @@ OPTIONS: dict[tuple[str, str], Mapping[str, Any]] = {
     ("native", "cnn14"): {"weights": "cnn14-32k"},
     ("native", "passt"): {"weights": "passt-10s", "windows": "segments"},
     ("native", "clap"): {"weights": _MUSIC, "crop": "windows", "padding": "pad"},
+    ("native", "encodec"): {"weights": "encodec_24khz"},
     ("audiocraft-tf", "vggish"): _HALF_SECONDS,
     ("audiocraft-tf", "passt"): {"weights": "passt-20s", "windows": "segments"},  # for sound: AUDIOCRAFT_SOUND
     ("audiocraft-tf", "clap"): {"weights": _MUSIC, "crop": "seeded"},  # laion_clap cuts clips over 10 s at random
@@ -119,9 +120,12 @@ OPTIONS: dict[tuple[str, str], Mapping[str, Any]] = {
     ("av-bench", "passt"): {"weights": "passt-10s", "windows": "segments"},
     ("av-bench", "clap"): {"weights": _SPEECH, "crop": "first"},
     ("fadtk-1.1", "vggish"): _END_TO_END,
+    ("fadtk-1.1", "clap"): {"weights": _MUSIC, "crop": "seconds", "padding": "pad"},
+    ("fadtk-1.1", "encodec"): {"weights": "encodec_24khz", "level": False},
     ("frechet-audio-distance-0.3", "vggish"): _END_TO_END,
     ("frechet-audio-distance-0.3", "cnn14"): {"weights": "cnn14-16k"},
     ("frechet-audio-distance-0.3", "clap"): {"weights": "630k-audioset-best", "crop": "seeded"},
+    ("frechet-audio-distance-0.3", "encodec"): {"weights": "encodec_24khz", "segments": False, "level": False},
 }
 AUDIOCRAFT_SOUND: Mapping[str, Any] = {"weights": "passt-10s", "windows": "segments"}  # config/solver/audiogen
 

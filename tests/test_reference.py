@@ -1,7 +1,10 @@
 """Importing the reference packages: what is said where they are absent or do not load. Needs none of them."""
 
+import re
 import sys
+import tomllib
 import types
+from pathlib import Path
 
 import pytest
 
@@ -58,3 +61,10 @@ def test_a_package_that_does_not_import_is_one_line(source, message, tmp_path, m
 def test_a_package_is_imported_once(monkeypatch):
     monkeypatch.setitem(sys.modules, "encodec", types.ModuleType("encodec"))
     assert reference.load("encodec") is sys.modules["encodec"]
+
+
+def test_make_reference_installs_the_versions_of_the_extra():
+    root = Path(__file__).parents[1]
+    extra = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]["reference"]
+    assert sorted(re.findall(r"\S+==\S+", (root / "Makefile").read_text())) == sorted(extra)
+    assert {pin.split("==")[0] for pin in extra} == set(reference.PACKAGES.values())

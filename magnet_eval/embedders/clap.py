@@ -2,7 +2,7 @@
 
 All published checkpoints load by name: those of transformers' folders, and LAION's own .pt files (clap_layout.py).
 laion-clap itself cuts a clip over 10 s at a random place, so that two calls give two scores. Here ``crop`` says which
-10 s are heard, and the answer is the same each time; a clip of 10 s or less is never cut.
+10 s are heard, and the answer is the same each time.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from magnet_eval.lookup import UserError, check
 SAMPLE_RATE, WINDOW = 48_000, 480_000  # 10 s
 N_FFT, HOP, N_MELS, LOWEST, HIGHEST = 1024, 480, 64, 50.0, 14_000.0
 MAX_TOKENS = 77
-CROPS = ("windows", "first", "seeded")
+CROPS = ("windows", "seconds", "first", "seeded")
 PADDINGS = ("repeatpad", "pad")
 COLLAPSED = 0.95  # mean cosine of unrelated captions; a sound text tower has 0.2 to 0.3
 CAPTIONS = (
@@ -38,9 +38,12 @@ CAPTIONS = (
 def windows_of(audio: Tensor, crop: str, seed: int) -> list[Tensor]:
     """The parts of mono audio [T] that are heard, each of at most 10 s.
 
-    windows: end to end, a last one of less than 5 s left out. first: the first 10 s. seeded: 10 s from a place that
-    follows from the seed and the clip's own samples, so that the order of the clips does not matter.
+    windows: end to end, a last one of less than 5 s left out. seconds: 10 s from each second on, as in fadtk, so that
+    all but one of a clip of 10 s are padded. first: the first 10 s. seeded: 10 s from a place that follows from the
+    seed and the clip's own samples, so that the order of the clips does not matter.
     """
+    if crop == "seconds":
+        return [audio[start : start + WINDOW] for start in range(0, len(audio), SAMPLE_RATE)]
     room = len(audio) - WINDOW
     if room <= 0:
         return [audio]

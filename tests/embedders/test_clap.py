@@ -115,7 +115,15 @@ def test_first_and_seeded_crops():
     quieter = clap.windows_of(audio / 2, "seeded", 0)[0] * 2
     assert not torch.equal(one, quieter)  # another clip, another place
     exact = audio[:WINDOW]
-    assert all(torch.equal(clap.windows_of(exact, crop, 0)[0], exact) for crop in clap.CROPS)
+    for crop in ("windows", "first", "seeded"):
+        assert [torch.equal(window, exact) for window in clap.windows_of(exact, crop, 0)] == [True]
+
+
+def test_seconds_are_those_of_fadtk():
+    audio = torch.from_numpy(noise(10.5))
+    windows = clap.windows_of(audio, "seconds", 0)
+    assert [len(window) / SAMPLE_RATE for window in windows] == [10, 9.5, 8.5, 7.5, 6.5, 5.5, 4.5, 3.5, 2.5, 1.5, 0.5]
+    assert all(torch.equal(w, audio[i * SAMPLE_RATE :][:WINDOW]) for i, w in enumerate(windows))
 
 
 def test_padding():
