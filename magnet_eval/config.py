@@ -90,7 +90,7 @@ class Prompts(Reference):
 
 @dataclass
 class Generation:
-    """How clips are made; the audio depends on ``seed`` and ``dtype``, not on ``batch``."""
+    """How clips are made; the audio depends on ``seed`` and ``dtype``, on ``batch`` only in the reference modes."""
 
     batch: int = 8
     seed: int = 0
@@ -194,7 +194,7 @@ class Run:
     results: str = option("results", "folder of run folders")
     reports: str = option("reports", "folder of rendered reports")
     device: str | None = option(None, "auto, cpu, cuda or cuda:N")
-    batch: int | None = option(None, "clips generated at a time; does not change the audio")
+    batch: int | None = option(None, "clips generated at a time; changes no audio, but under padding or sampling: reference")
     seed: int | None = option(None, "of everything random")
 
     def __post_init__(self) -> None:
