@@ -194,7 +194,7 @@ class Run:
     results: str = option("results", "folder of run folders")
     reports: str = option("reports", "folder of rendered reports")
     device: str | None = option(None, "auto, cpu, cuda or cuda:N")
-    batch: int | None = option(None, "clips generated at a time; changes no audio, but under padding or sampling: reference")
+    batch: int | None = option(None, "clips generated at a time; changes audio in the reference modes only")
     seed: int | None = option(None, "of everything random")
 
     def __post_init__(self) -> None:

@@ -26,7 +26,7 @@ class GenerateOptions:
     systems: list[System] | None = option(None, "of the protocol, only these: labels or models")
     results: str = option("results", "folder of run folders")
     device: str | None = option(None, "auto, cpu, cuda or cuda:N")
-    batch: int | None = option(None, "clips generated at a time; changes no audio, but under padding or sampling: reference")
+    batch: int | None = option(None, "clips generated at a time; changes audio in the reference modes only")
     seed: int | None = option(None, "of everything random")
 
     def __post_init__(self) -> None:
