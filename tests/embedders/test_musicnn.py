@@ -22,7 +22,9 @@ def embedder():
 
 def test_network_equals_tensorflow(embedder):
     with torch.inference_mode():
-        penultimate, tags = embedder.model(torch.from_numpy(GOLDEN["patches"].astype(np.float32)))
+        frames = torch.from_numpy(GOLDEN["patches"].astype(np.float32))
+        index = torch.arange(frames.shape[0] * frames.shape[1]).view(frames.shape[:2])
+        penultimate, tags = embedder.model(frames.flatten(0, 1), index)
     assert np.abs(penultimate.numpy() - GOLDEN["penultimate"]).max() < 1e-4  # values reach about 4
     assert np.abs(tags.numpy() - GOLDEN["tags"]).max() < 1e-5
 
