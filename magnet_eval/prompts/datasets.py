@@ -105,7 +105,11 @@ def of_list(dataset: Dataset, name: str, path: str, found: Sequence[Entry]) -> l
 def entries(dataset: Dataset, path: str) -> Iterator[Entry]:
     """All entries of a table or a manifest. Raises UserError with the row that it cannot read."""
     if path.endswith(MANIFEST):
-        yield from manifest(Path(path).expanduser())
+        file = Path(path).expanduser()
+        if not file.is_file():
+            how = f"dataset={dataset.name} csv=FILE audio=FOLDER out={path}"
+            raise UserError(f"there is no manifest {path}. Make it: magnet-eval data prepare {how}")
+        yield from manifest(file)
         return
     for where, part, row in tables.rows(path, dataset.columns, dataset.name):
         try:
