@@ -174,7 +174,10 @@ def test_broken_files_are_named_with_their_place(own_zoo):
         (["model=mine", "prompts=['  ']"], "a prompt is empty"),
         (["model=mine", f"prompts=[{'la ' * 1700}]"], "allowed are 2000"),
         (["model=mine", "prompts=[a]", "seconds=-1"], "seconds must be between"),
-        (["model=mine", "prompts=[a]", "model.decoding.steps.x=1"], "model.decoding.steps is not set, so model.decoding.steps.x cannot"),
+        (
+            ["model=mine", "prompts=[a]", "model.decoding.steps.x=1"],
+            "steps is not set, so model.decoding.steps.x cannot",
+        ),
         (["model=mine", "prompts=[a]", "model.rescorer.weight=1"], "model.rescorer is not set"),
         (["model=mine", "prompts=[a]", "+colour=red"], "unknown key 'colour'"),
         (["model=mine", "prompts=[a: (b]"], "needs quotes of its own"),
