@@ -63,6 +63,8 @@ def build(model: "Model", device: str = "auto", dtype: str = "float32", *, exact
     exact: the same bits whatever the batch, at some cost where a call has fewer clips than a block (see system.py);
     False runs a call as one batch, for measurements of speed. Raises UserError on missing or damaged weights.
     """
+    for one in parts.parts(model):  # all of them before any is read: the checkpoint's own fault comes first
+        parts.usable(model, one)
     return load(GENERATORS, model.family, "family")(model, device, dtype, exact)
 
 

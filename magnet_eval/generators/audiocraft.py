@@ -12,11 +12,11 @@ from typing import Any
 from magnet_eval import config
 from magnet_eval.generators import Generation, checkpoints, peers
 from magnet_eval.generators.layout_audiocraft import Settings
+from magnet_eval.generators.layouts import CODEC_FILE, LM_FILE
 from magnet_eval.generators.parts import place_of
 from magnet_eval.lookup import UserError
 from magnet_eval.records import Prompt
 
-LANGUAGE_MODEL, CODEC = "state_dict.bin", "compression_state_dict.bin"
 DTYPE = {"cpu": "float32", "cuda": "float16"}
 INSTALL = (
     "It pins torch 2.1: pip install --no-deps audiocraft==1.3.0, then the packages that it imports; "
@@ -98,10 +98,10 @@ class AudiocraftGenerator:
 
 def class_name(folder: Path, task: str) -> str:
     """The class of audiocraft that runs a checkpoint. Raises UserError if its files are not there or could run code."""
-    path = folder / LANGUAGE_MODEL
+    path = folder / LM_FILE
     # Ours reads tensors and plain values only; audiocraft's own loader, on the torch it pins, would read anything.
     kind = Settings(checkpoints.read_pickled(path, mapped=True), path).get("lm_model")
-    checkpoints.read_pickled(folder / CODEC, mapped=True)
+    checkpoints.read_pickled(folder / CODEC_FILE, mapped=True)
     if kind == "transformer_lm_magnet":
         return "MAGNeT"
     if kind != "transformer_lm":

@@ -70,9 +70,9 @@ def read_pickled(path: Path, *, mapped: bool = False) -> Any:
     try:
         with warnings.catch_warnings(action="ignore"):  # about pickles that torch did not write
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped and zipfile.is_zipfile(path))
-    except pickle.UnpicklingError as error:
+    except (pickle.UnpicklingError, KeyError) as error:  # a KeyError is about bytes that are no pickle
         raise _refused(path, error) or _damaged(path, "no file of torch's") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except (RuntimeError, EOFError, OSError, ValueError, AttributeError, TypeError) as error:
         raise _damaged(path, error) from error
 
 
@@ -162,7 +162,7 @@ def load_transformers(
             )
     except FAULTS as error:
         reason = " ".join(str(error).split())[:300]
-        told = UserError(f"{folder} cannot be read as {kind.__name__}: {reason}. {HINT}")
+        told = UserError(f"{folder} cannot be read as {kind.__name__}: {reason.rstrip('.')}. {HINT}")
         raise _refused(folder, error) or told from error
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])

@@ -26,6 +26,8 @@ KNOWN = {  # what the network of transformer.py has; a checkpoint that says othe
     "transformer_lm.bias_proj": False, "transformer_lm.positional_embedding": "sin",
     "transformer_lm.activation": "gelu", "transformer_lm.norm": "layer_norm", "transformer_lm.layer_scale": None,
     "transformer_lm.qk_layer_norm": False, "transformer_lm.qk_layer_norm_cross": False, "transformer_lm.kv_repeat": 1,
+    "transformer_lm.past_context": None, "fuser.cross_attention_pos_emb": False,
+    "conditioners.description.t5.normalize_text": False,
     "fuser.cross": ["description"], "fuser.prepend": [], "fuser.sum": [], "fuser.input_interpolate": [],
     "conditioners.description.model": "t5", "interleave_stereo_codebooks.use": False,
 }  # fmt: skip

@@ -43,7 +43,8 @@ def read_config(folder: Path) -> LMConfig:
     try:
         return config_from_dict(fields)
     except UserError as error:
-        raise UserError(f"{folder / 'config.json'} does not describe a language model: {error}. {HINT}") from error
+        reason = str(error).rstrip(".")
+        raise UserError(f"{folder / 'config.json'} does not describe a language model: {reason}. {HINT}") from error
 
 
 def load_text_encoder(folder: Path, device: torch.device) -> Any:

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from magnet_eval.model import Model
 
 log = logging.getLogger(__name__)
-FOREIGN = ("transformers", "audiocraft", "diffusers")  # families whose folder is read by the package of that name
+FOREIGN = {  # families whose folder is read by the package of that name -> what has to be in it
+    "transformers": ("config.json",),
+    "audiocraft": (layouts.LM_FILE, layouts.CODEC_FILE),
+    "diffusers": ("model_index.json",),
+}
 T5 = "google-t5/"
 TOKENIZER = ("tokenizer*.json", "spiece.model", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt")
 
@@ -123,7 +127,11 @@ def part(role: str, wanted: str, family: str, layout: str) -> Part:
 def files_of(role: str, place: Path, family: str) -> Iterator[Path]:
     """The files of a part that count. Raises UserError where one is missing."""
     if family in FOREIGN:
-        yield from sorted(path for path in place.rglob("*") if path.is_file() and path.suffix != ".md")
+        layouts.check_folder(place, *FOREIGN[family])
+        if family == "transformers":
+            layouts.weight_files(place)
+    if family in FOREIGN or ":" in family:
+        yield from _all(place)
         return
     if family == "unigram" and role == "checkpoint":
         yield _there(place / "counts.safetensors")
@@ -140,6 +148,16 @@ def files_of(role: str, place: Path, family: str) -> Iterator[Path]:
     yield from [place] if file else layouts.weight_files(folder)
     if role == "text":
         yield from sorted({path for pattern in TOKENIZER for path in folder.glob(pattern)})
+
+
+def _all(place: Path) -> list[Path]:
+    """A file itself; of a folder all but prose and what is hidden, such as the notes of hf download."""
+    files = [place] if place.is_file() else sorted(path for path in place.rglob("*") if path.is_file())
+    named = {path: path.relative_to(place).parts for path in files}
+    found = [path for path, names in named.items() if path.suffix != ".md" and not any(n[0] == "." for n in names)]
+    if not found:
+        raise UserError(f"{place} is empty")
+    return found
 
 
 def _there(path: Path) -> Path:

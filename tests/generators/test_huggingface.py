@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from magnet_eval import generators
+from magnet_eval.generators import peers
 from magnet_eval.generators.huggingface import TransformersGenerator
 from magnet_eval.lookup import UserError
 from magnet_eval.model import Model
@@ -263,6 +264,12 @@ def empty_tokenizer(folder: Path) -> None:
     vocabulary = tokenizer["model"]["vocab"]
     tokenizer["model"]["vocab"] = dict(list(vocabulary.items())[:5])
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+
+
+def test_a_tokenizer_beside_an_encoder_of_unknown_size():
+    peers.check_vocabulary(range(26), None, Path("letters"))
+    with pytest.raises(UserError, match="the tokenizer in empty has 5 tokens"):
+        peers.check_vocabulary(range(5), None, Path("empty"))
 
 
 DAMAGE = {

@@ -163,6 +163,13 @@ SETTINGS = {  # source, family, changes to xp.cfg, what is said
     "stereo": ("musicgen", AR, STEREO, "interleave_stereo_codebooks.use: True"),
     "biases": ("magnet", "masked", {"transformer_lm.bias_ff": True}, "bias_ff: True, this loader knows False"),
     "other positions": ("magnet", "masked", {"transformer_lm.positional_embedding": "rope"}, "embedding: rope"),
+    "positions in the text": (
+        "magnet", "masked", {"fuser.cross_attention_pos_emb": True}, "pos_emb: True, this loader knows False",
+    ),
+    "texts changed first": (
+        "magnet", "masked", {"conditioners.description.t5.normalize_text": True}, "normalize_text: True",
+    ),
+    "a bounded past": ("musicgen", AR, {"transformer_lm.past_context": 50}, "past_context: 50"),
     "another text encoder": ("magnet", "masked", {"conditioners.description.model": "clap"}, "description.model: clap"),
     "MAGNeT as MusicGen": ("magnet", AR, {}, "and codebooks_pattern: parallel. Set family: masked."),
     "MusicGen as MAGNeT": ("musicgen", "masked", {}, "and codebooks_pattern: delay. Set family: autoregressive."),

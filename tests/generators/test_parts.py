@@ -15,7 +15,7 @@ from magnet_eval import config, doctor, generators, listing, zoo
 from magnet_eval.generators.parts import parts
 from magnet_eval.lookup import UserError
 from magnet_eval.model import Model
-from magnet_eval.options import ListOptions
+from magnet_eval.options import DoctorOptions, ListOptions
 from magnet_eval.records import Prompt
 
 DATA = Path(__file__).parents[1] / "data" / "pipeline"
@@ -88,9 +88,9 @@ def test_a_model_of_the_hub_from_nothing_to_audio(hub):
     text = "Get it: hf download google-t5/t5-base --include '*.json' --include model.safetensors --include spiece.model"
     assert missing(name) == {"checkpoint": get, "text": text, "codec": get}
     assert here(name) == "no checkpoint text codec"
-    with pytest.raises(UserError, match="text google-t5/t5-base: not here") as caught:
+    with pytest.raises(UserError, match="checkpoint facebook/magnet-small-10secs: not here") as caught:
         generators.build(small(name), "cpu")
-    assert str(caught.value).endswith(f"{text}.")
+    assert str(caught.value).endswith(f"{get}.")
     with pytest.raises(UserError, match="checkpoint facebook/magnet-small-10secs: not here"):
         generators.fingerprint(small(name))
 
@@ -103,6 +103,46 @@ def test_a_model_of_the_hub_from_nothing_to_audio(hub):
     assert found["text"] == ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
     made = generators.build(small(name), "cpu").generate([PROMPT], [1])
     assert made.audio[0].shape == (1, 5760)
+
+
+def test_a_folder_without_its_packages_files_is_not_here(hub):
+    hub("facebook/musicgen-small", DATA / "musicgen")
+    hub("cvssp/audioldm2", DATA / "encodec")
+    hub("facebook/magnet-small-10secs", DATA / "magnet", "state_dict.bin")
+    for name, place, lacks in (
+        ("musicgen-small-transformers", "facebook/musicgen-small", "config.json"),
+        ("audioldm2", "cvssp/audioldm2", "model_index.json"),
+        ("magnet-small-10secs-audiocraft", "facebook/magnet-small-10secs", "compression_state_dict.bin"),
+    ):
+        assert missing(name) == {"checkpoint": f"Get it: hf download {place}"}
+        assert f"has no {lacks}" in doctor.model_facts(name)["parts"][0]["problem"]
+        with pytest.raises(UserError, match=f"has no {lacks}"):
+            generators.build(config.load_model(name), "cpu")
+
+
+def test_doctor_stands_empty_folders_and_files_for_folders(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models" / "empty").mkdir(parents=True)
+    (tmp_path / "weights.npz").write_bytes(b"1")
+    for name, family, place in (
+        ("a", "transformers", "empty"), ("b", "audiocraft", "weights.npz"), ("c", "my.own:Family", "empty")
+    ):  # fmt: skip
+        (tmp_path / "models" / f"{name}.yaml").write_text(f"family: {family}\ncheckpoint: {place}\n")
+    assert [here(name) for name in "abc"] == ["no checkpoint"] * 3
+    shown = doctor.doctor(DoctorOptions())
+    for words in ("has no config.json", "no checkpoint folder", "empty is empty"):
+        assert words in shown
+
+
+def test_a_family_of_ones_own_has_files_of_any_kind(tmp_path):
+    folder = tmp_path / "weights"
+    (folder / ".cache").mkdir(parents=True)
+    (folder / ".cache" / "lock").write_text("a")
+    (folder / "numbers.npz").write_bytes(b"1")
+    for place in (folder, folder / "numbers.npz"):
+        model = Model(family="my.own:Family", checkpoint=str(place))
+        assert [path.name for part in parts(model) for path in part.files] == ["numbers.npz"]
+        assert list(generators.weights(model)) == ["checkpoint/numbers.npz"]
 
 
 def test_a_pointer_leads_to_the_codecs_own_place(hub):
