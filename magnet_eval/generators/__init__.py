@@ -69,7 +69,8 @@ def build(model: "Model", device: str = "auto", dtype: str = "float32", *, exact
 
 
 # What names, describes or lists a model, and what ``settings`` and ``parts`` say better.
-PROSE = ("name", "description", "licence", "tiny", "task", "parameters", "sample_rate", "seconds",
+# ``task`` and ``seconds`` stay: audiocraft's class and the windows of long clips can follow from them.
+PROSE = ("name", "description", "licence", "tiny", "parameters", "sample_rate",
          "checkpoint", "text", "codec", "prompter", "folder", "preset", "decoding")  # fmt: skip
 
 

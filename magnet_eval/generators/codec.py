@@ -33,6 +33,7 @@ class Codec:
         self.channels: int = settings.audio_channels
         self.frame_rate = settings.sampling_rate / math.prod(settings.upsampling_ratios)
         self.card: int = settings.codebook_size
+        self.n_q = len(self.model.quantizer.layers)
 
     def frames(self, seconds: float) -> int:
         """Token frames that cover ``seconds``."""

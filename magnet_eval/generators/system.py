@@ -97,6 +97,11 @@ class TextToAudio(ABC):
                     f"{place} has {what} {got:g}, but its text encoder and codec go with {expected:g}. "
                     "Set text: and codec: of the model to the folders that it was trained with."
                 )
+        if lm.config.n_q > self.codec.n_q:
+            raise UserError(
+                f"{place} makes {lm.config.n_q} codebooks, its codec has {self.codec.n_q}. "
+                "Set codec: of the model to the folder that it was trained with."
+            )
         by_length = family != "autoregressive" and self.model.preset
         if by_length and lm.config.segment_seconds != self.model.seconds:
             raise UserError(

@@ -285,6 +285,7 @@ def test_fingerprint_changes_with_content_and_not_with_names(zoo, tmp_path):
     moved.name, moved.description = "another name", "other words"
     assert generators.fingerprint(moved) == base
     assert generators.fingerprint(model(zoo, "masked", decoding={**STEPS, "temperature": 2.0})) != base
+    assert generators.fingerprint(model(zoo, "masked", seconds=20.0)) != base  # the windows of long clips
     weights = copy / "codec" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     assert generators.fingerprint(model(copy, "masked")) != base

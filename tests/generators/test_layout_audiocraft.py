@@ -262,6 +262,17 @@ def test_a_codec_with_the_wrong_content_is_refused(refusal, folder, changes, wor
     assert str(folder / CODEC) in said and words in said
 
 
+def test_a_codec_with_fewer_codebooks_than_the_model_is_refused(refusal, folder):
+    configured(folder / CODEC, **{"rvq.n_q": 2})
+    above = [
+        name
+        for name in read(folder / CODEC)["best_state"]
+        if name.startswith(("quantizer.vq.layers.2.", "quantizer.vq.layers.3."))
+    ]
+    with_weights(folder / CODEC, **dict.fromkeys(above))
+    assert f"{folder} makes 4 codebooks, its codec has 2. Set codec:" in refusal(folder)
+
+
 def test_a_codec_with_a_tensor_short_is_refused(refusal, folder):
     with_weights(folder / CODEC, **{"quantizer.vq.layers.0._codebook.embed": None})
     assert "quantizer.layers.0.codebook.embed" in refusal(folder)
