@@ -11,6 +11,8 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "embedders")]
 
 import published_world  # noqa: E402
 
+from magnet_eval import zoo  # noqa: E402
+
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory) -> Path:
@@ -31,7 +33,9 @@ def world(template, tmp_path_factory):
         published_world.shrink(patch)
         published_world.hurry(patch)
         patch.chdir(home)
-        patch.setenv("HF_HUB_OFFLINE", "1")
-        patch.setenv("HF_HUB_CACHE", str(home / "no-hub"))
-        patch.setenv("TORCH_HOME", str(home / "no-torch"))
+        # Of the machine's own models and weights, nothing is found.
+        folders = zoo.folders
+        patch.setattr(zoo, "folders", lambda kind: [home / kind] if kind == "models" else folders(kind))
+        patch.setattr(zoo, "cached", lambda value: None)
+        patch.setenv("TORCH_HOME", str(home / "torch"))
         yield home

@@ -19,6 +19,7 @@ from magnet_eval import cli
 from magnet_eval.embedders import audiobox, cnn14, passt, vggish, wavlm
 from magnet_eval.embedders.sources import LAION, SOURCES
 from magnet_eval.metrics import control, resampling
+from magnet_eval.numerics import OPTIONS
 
 PIPELINE = Path(__file__).parents[1] / "data" / "pipeline"  # tiny language models and codecs, as published
 SECONDS = 10.0
@@ -81,7 +82,7 @@ def write_weights(folder: Path, clap: dict = SMALL) -> None:
             (folder / name / "config.json").write_text(json.dumps({"target_transform": scales}))
         else:
             torch.save({"model": state} if name.startswith("cnn14") else state, folder / SOURCES[name].file)
-    for name in LAION:
+    for name in sorted({str(options["weights"]) for options in OPTIONS.values()} & set(LAION)):
         save_pt(folder / SOURCES[name].file, clap_state(**clap, fused="fusion" in name))
     save_tokenizer(folder / "roberta-base")
 
@@ -132,10 +133,10 @@ def write_systems(home: Path, real: list[np.ndarray]) -> None:
             added = noise * np.random.default_rng(seed + 100).standard_normal(samples.shape)
             write(home / system / f"{name}.wav", 0.5 * samples + added, rate)
         (home / "models" / f"{system}.yaml").write_text(f"family: files\nfolder: {system}\n")
+    (home / "models" / "files.yaml").write_text("family: files\n")
     text = f"text: {PIPELINE / 'text'}\n"
     own = {
         "magnet-small-10secs": f"family: masked\ncheckpoint: {PIPELINE / 'magnet'}\n{text}",
-        "audio-magnet-small": f"family: masked\ncheckpoint: {PIPELINE / 'sound'}\n{text}",
         "codec-encodec-32khz": f"family: codec\ncodec: {PIPELINE / 'encodec'}\n",
     }
     for name, model in own.items():

@@ -148,20 +148,17 @@ def test_a_data_set_without_audio_stops_a_run_before_it_generates(world, protoco
 
 
 def test_a_published_model_stands_beside_its_published_numbers(world):
-    """A checkpoint in audiocraft's layout under the zoo's name; and not where the protocol changes its settings."""
-    few = "protocol.prompts.n=2", "protocol.speed.batches=[1]", "protocol.speed.repeats=1", "results=own"
-    assert run("musiccaps-musicgen", *few, systems="magnet-small-10secs,near") == 0
+    """A checkpoint in audiocraft's layout under the zoo's name, timed too."""
+    speed = (f"protocol.speed.{word}" for word in ("batches=[1]", "repeats=1", "warmup=0", "seconds=1"))
+    words = "protocol.prompts.n=2", "results=own", *speed
+    assert run("musiccaps-musicgen", *words, systems="magnet-small-10secs,near") == 0
     folder = folder_of("musiccaps-musicgen", "own")
     assert folder.manifest()["systems"]["magnet-small-10secs"]["checkpoint"] == str(PIPELINE / "magnet")
-    assert {row.system for row in folder.scores() if row.metric == "latency"} <= {"magnet-small-10secs"}
-    assert folder.timings()
+    assert {timing.system for timing in folder.timings()} == {"magnet-small-10secs"}
     page = Path("reports", f"{folder.path.name}.html").read_text()
     section = page.partition("Beside published numbers")[2]
     for published in ("4.22", "1.11", "0.28", "model cards", "2 here, 5,469 published", "audiocraft-tf"):
         assert published in section
-    changed = "{model:magnet-small-10secs,set:{decoding.temperature:1.0}}"
-    assert run("musiccaps-musicgen", "protocol.prompts.n=2", "results=own", systems=changed) == 0
-    assert "Beside published numbers" not in Path("reports", f"{folder.path.name}.html").read_text()
 
 
 @pytest.mark.slow
