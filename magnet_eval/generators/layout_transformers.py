@@ -10,6 +10,7 @@ from magnet_eval.generators.checkpoints import load_transformers, read_folder
 from magnet_eval.generators.layouts import HINT, MUSICGEN, model_type, read_json
 from magnet_eval.generators.transformer import LMConfig
 from magnet_eval.lookup import UserError
+from magnet_eval.typed import typed
 
 PARTS = {"text": "text_encoder", "codec": "audio_encoder"}  # role -> its prefix, and its block in config.json
 NAMES = (  # transformers' parts of a parameter's name -> ours
@@ -27,31 +28,39 @@ def read_language_model(folder: Path, frame_rate: float, seconds: float) -> tupl
     said = read_json(folder / "config.json")
     if said["model_type"] != "musicgen":
         raise UserError(f"{folder} is a {said['model_type']}, whose text is prepended. Use family: transformers.")
-    block, text = said.get("decoder", {}), said.get("text_encoder", {})
+    block, text = _block(folder, "decoder"), _block(folder, "text_encoder")
     if block.get("audio_channels", 1) != 1 or block.get("activation_function", "gelu") != "gelu":
         raise UserError(f"{folder}: only mono models with gelu are known here. Use family: transformers for this one.")
     try:
-        shape = LMConfig(
-            dim=block["hidden_size"],
-            num_heads=block["num_attention_heads"],
-            num_layers=block["num_hidden_layers"],
-            hidden_scale=block["ffn_dim"] // block["hidden_size"],
-            n_q=block["num_codebooks"],
-            card=block["vocab_size"],
-            text_dim=text["d_model"],
-            causal=True,
-            span_len=1,
-            subcodes_context=-1,
-            frame_rate=frame_rate,
-            segment_seconds=seconds,
-        )
-    except (KeyError, TypeError) as error:
+        fields = {
+            "dim": block["hidden_size"],
+            "num_heads": block["num_attention_heads"],
+            "num_layers": block["num_hidden_layers"],
+            "hidden_scale": block["ffn_dim"] // block["hidden_size"],
+            "n_q": block["num_codebooks"],
+            "card": block["vocab_size"],
+            "text_dim": text["d_model"],
+            "causal": True,
+            "span_len": 1,
+            "subcodes_context": -1,
+            "frame_rate": frame_rate,
+            "segment_seconds": seconds,
+        }
+    except (KeyError, TypeError, ZeroDivisionError) as error:
         raise UserError(f"{folder}/config.json does not describe a MusicGen: no {error}. {HINT}") from error
+    shape = typed(LMConfig, fields, f"{folder}/config.json")
     if shape.text_dim == shape.dim:
         raise UserError(
             f"{folder}: its text is not projected, which this loader does not know. Use family: transformers."
         )
     return shape, our_names(read_folder(folder, "decoder."), read_folder(folder, "enc_to_dec_proj."))
+
+
+def _block(folder: Path, name: str) -> dict[str, Any]:
+    block = read_json(folder / "config.json").get(name)
+    if not isinstance(block, dict):
+        raise UserError(f"{folder}/config.json has no block {name}. {HINT}")
+    return block
 
 
 def our_names(decoder: dict[str, Tensor], projection: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -86,6 +95,5 @@ def load_part(kind: Any, role: str, folder: Path, device: torch.device) -> Any:
     if model_type(folder) not in MUSICGEN:
         return load_transformers(kind, folder, device)
     prefix = PARTS[role]
-    block = read_json(folder / "config.json").get(prefix, {})
-    fields = {name: value for name, value in block.items() if name != "model_type"}
+    fields = {name: value for name, value in _block(folder, prefix).items() if name != "model_type"}
     return load_transformers(kind, folder, device, fields=fields, weights=read_folder(folder, f"{prefix}."))

@@ -211,6 +211,11 @@ def edit(folder: Path, block: str, **changes) -> None:
     (folder / "config.json").write_text(json.dumps(content))
 
 
+def without(folder: Path, block: str) -> None:
+    content = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**content, block: [1]}))
+
+
 def other_type(folder: Path) -> None:
     content = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**content, "model_type": "musicgen_melody"}))
@@ -254,6 +259,21 @@ def test_faults_are_one_line_that_names_the_place(refusal, copy, name):
     damage, words = FAULTS[name]
     damage(copy)
     said = refusal(copy, "autoregressive", text="")
+    assert str(copy) in said and words in said
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda folder: edit(folder, "decoder", num_attention_heads="x"), "num_heads must be a whole number, got 'x'"),
+        (lambda folder: edit(folder, "decoder", hidden_size=0), "does not describe a MusicGen"),
+        (lambda folder: without(folder, "decoder"), "config.json has no block decoder"),
+        (lambda folder: without(folder, "audio_encoder"), "config.json has no block audio_encoder"),
+    ],
+)
+def test_faults_of_its_configuration_beside_a_text_encoder_of_its_own(refusal, copy, zoo, damage, words):
+    damage(copy)
+    said = refusal(copy, "autoregressive", text=str(zoo / "text"))
     assert str(copy) in said and words in said
 
 
