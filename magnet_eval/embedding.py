@@ -4,13 +4,17 @@ What is asked for is a list of items; an item's content is known by its hash. An
 something is missing, so that a rerun needs neither its weights in memory nor the packages it is built on.
 """
 
+import contextlib
 import inspect
 import io
 import json
 import logging
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +78,28 @@ class Card:
         return all(Path(path).is_file() and file_hash(Path(path)) == known for path, known in self.files.items())
 
 
+@contextlib.contextmanager
+def side_by_side(embedder: Any) -> Iterator[Callable[..., Iterable[Any]]]:
+    """A ``map`` over clips: where the embedder is ``thread_safe``, as many at a time as torch has threads.
+
+    Each then has one thread to itself: small networks gain more by that than by threads within a clip, and what they
+    give does not depend on the number of threads. No more audio is in memory than is being embedded.
+    """
+    if not getattr(embedder, "thread_safe", False):
+        yield map
+        return
+    import torch
+
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    pool = ThreadPoolExecutor(n_threads)
+    try:
+        yield pool.map
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(n_threads)
+
+
 class EmbeddingCache:
     """Embeddings by content in the folder ``cache``."""
 
@@ -118,19 +144,34 @@ class EmbeddingCache:
 
     def ensure(self, hearing: Hearing, items: Iterable[Item]) -> dict[Item, str]:
         """Embeds whatever is not in the cache yet. Returns the items that cannot be embedded, with the reason."""
-        missing = [item for item in dict.fromkeys(items) if not self.path(hearing, item).is_file()]
-        failed = {}
-        for done, item in enumerate(missing):
-            self.progress(f"embed with {hearing.embedder}", done, len(missing))
-            try:
-                self.compute(hearing, item)
-            except DiskError:
-                raise
-            except (ValueError, RuntimeError) as error:
-                failed[item] = str(error)
-        if missing:
-            self.progress(f"embed with {hearing.embedder}", len(missing), len(missing))
+        missing: dict[Path, list[Item]] = {}  # items of one content are one piece of work
+        for item in dict.fromkeys(items):
+            missing.setdefault(self.path(hearing, item), []).append(item)
+        missing = {path: same for path, same in missing.items() if not path.is_file()}
+        if not missing:
+            return {}
+        what, failed = f"embed with {hearing.embedder}", dict[Item, str]()
+        self.progress(what, 0, len(missing))
+        work = sorted(missing.values(), key=lambda same: same[0].path is not None)
+        n_texts = sum(same[0].path is None for same in work)
+        attempt = partial(self.attempt, hearing)
+        with side_by_side(self.embedder(hearing)) as map_clips:
+            # tokenizers are not safe in threads
+            reasons = chain(map(attempt, work[:n_texts]), map_clips(attempt, work[n_texts:]))
+            for done, (same, reason) in enumerate(zip(work, reasons, strict=True), start=1):
+                failed |= dict.fromkeys(same, reason) if reason else {}
+                self.progress(what, done, len(work))
         return failed
+
+    def attempt(self, hearing: Hearing, same: Sequence[Item]) -> str:
+        """Embeds items of one content; why it cannot be, "" if it can."""
+        try:
+            self.compute(hearing, same[0])
+        except DiskError:
+            raise
+        except (ValueError, RuntimeError) as error:
+            return str(error)
+        return ""
 
     def compute(self, hearing: Hearing, item: Item) -> np.ndarray:
         """Embeds one item and puts it into the cache: float32 [frames, d]. Raises UserError on unreadable audio."""

@@ -1,7 +1,8 @@
 """Embedders: networks that turn audio into frames of numbers, which the metrics then compare.
 
 To add one: a file in this folder and a line in EMBEDDERS. An embedder is a class that is built with a device and has
-what ``Embedder`` lists; one for text metrics also has ``embed_text(texts) -> [n, d]``.
+what ``Embedder`` lists; one for text metrics also has ``embed_text(texts) -> [n, d]``, and a small one may say
+``thread_safe = True``, so that several clips are embedded at a time.
 """
 
 import hashlib

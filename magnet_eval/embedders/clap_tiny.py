@@ -119,6 +119,7 @@ class ClapTinyEmbedder:
 
     name = "clap_tiny"
     version = "1"
+    thread_safe = True
 
     def __init__(self, device: str = "cpu", folder: Path | None = None, text_folder: Path | None = None) -> None:
         """Reads model and tokenizer, by default of models/tiny. Raises UserError if they are missing or corrupt."""

@@ -23,7 +23,7 @@ SAMPLE_RATE, N_FFT, HOP, N_MELS = 16_000, 512, 256, 96
 PATCH, PATCH_HOP = 187, 63  # spectrogram frames: 2.99 s and 1.01 s; a 5 s clip of 313 frames is three patches
 TIMBRAL, TEMPORAL, MIDDLE, PENULTIMATE = 204, 51, 64, 200
 BATCH = 16  # patches
-ROWS = 32  # of timbral filters at a time: what they give stays in a processor's cache
+ROWS, BANDS = 32, 16  # that timbral and temporal filters take at a time: what they give stays in a core's cache
 GROUP = 11  # divides PATCH
 TAGS = (
     "guitar", "classical", "slow", "techno", "strings", "drums", "electronic", "rock", "fast", "piano", "ambient",
@@ -55,9 +55,9 @@ class FrontBlock(nn.Module):
         return torch.where(self.norm.weight < 0, -1.0, 1.0)
 
     def finish(self, highest: torch.Tensor) -> torch.Tensor:
-        """Maxima [B, T, channels] of what the signed filters give -> [B, channels, T]."""
-        values = (highest * self.signs + self.conv.bias).transpose(1, 2)
-        return self.norm(values.relu()[..., None])[..., 0]
+        """[..., channels] from the maxima of what the signed filters give."""
+        values = (highest * self.signs + self.conv.bias).relu()
+        return self.norm(values.view(-1, values.shape[-1], 1, 1)).view(values.shape)
 
 
 class TimbralBlock(FrontBlock):
@@ -73,7 +73,7 @@ class TimbralBlock(FrontBlock):
         n_frames, n_bands = self.conv.kernel_size
         middle = (N_MELS - n_bands) / 2
         kernel = (self.conv.weight[:, 0] * self.signs[:, None, None]).double()
-        bins = torch.arange(N_MELS // 2 + 1, device=kernel.device)
+        bins = torch.arange(N_MELS // 2 + 1, dtype=torch.float64, device=kernel.device)
         angle = 2 * torch.pi / N_MELS * bins
         spectrum = torch.fft.rfft(kernel, N_MELS).conj() * torch.polar(torch.ones_like(angle), angle * middle)
         spectrum = spectrum.permute(2, 1, 0)  # [bins, frames, channels]
@@ -84,7 +84,7 @@ class TimbralBlock(FrontBlock):
         return tuple(x.float().contiguous() for x in (real, imaginary, places.cos() * share, places.sin() * share))
 
     def forward(self, frames: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-        """Frames [F, mel], the last one zeros, and those of each patch [B, T] -> [B, channels, T]."""
+        """Frames [F, mel], the last one zeros, and those of each patch [B, T] -> [B, T, channels]."""
         around = nn.functional.pad(index, self.pad, value=len(frames) - 1).unfold(1, sum(self.pad) + 1, 1)
         # neighbouring patches share most rows; NumPy finds them ten times as fast as torch
         rows, which = np.unique(around.flatten(0, 1).cpu().numpy(), axis=0, return_inverse=True)
@@ -95,7 +95,7 @@ class TimbralBlock(FrontBlock):
             x = spectra[part].permute(2, 0, 1, 3).flatten(2)  # [bins, rows, 2 frames]
             values = (odd @ (x @ imaginary).flatten(1)).abs_().add_(even @ (x @ real).flatten(1))
             highest.append(values.amax(0).unflatten(0, (len(part), -1)))
-        return self.finish(torch.cat(highest)[torch.from_numpy(which).to(index.device).view(index.shape)])
+        return self.finish(torch.cat(highest))[torch.from_numpy(which).to(index.device).view(index.shape)]
 
 
 class TemporalBlock(FrontBlock):
@@ -109,12 +109,14 @@ class TemporalBlock(FrontBlock):
         return torch.cat(shifted).T.contiguous()
 
     def forward(self, frames: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-        """Frames [F, mel], the last one zeros, and those of each patch [B, T] -> [B, channels, T]."""
+        """Frames [F, mel], the last one zeros, and those of each patch [B, T] -> [B, T, channels]."""
         highest = []
         for patch in nn.functional.pad(index, self.pad, value=len(frames) - 1):
             groups = frames[patch].T.unfold(1, len(self.filters), GROUP)  # [mel, T / GROUP, frames]
-            values = groups.flatten(0, 1) @ self.filters
-            highest.append(values.unflatten(0, groups.shape[:2]).amax(0).reshape(index.shape[1], -1))
+            parts = (
+                (part.flatten(0, 1) @ self.filters).unflatten(0, part.shape[:2]).amax(0) for part in groups.split(BANDS)
+            )
+            highest.append(torch.stack([*parts]).amax(0).view(index.shape[1], -1))
         return self.finish(torch.stack(highest))
 
 
@@ -152,7 +154,7 @@ class Musicnn(nn.Module):
     def forward(self, frames: torch.Tensor, index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-mel frames [F, 96] and the frames of each patch [B, 187] -> penultimate layer [B, 200], tags [B, 50]."""
         x = nn.functional.pad(self.norm(frames[None, None])[0, 0], (0, 0, 0, 1))
-        front = torch.cat([block(x, index) for block in self.front], dim=1)  # [B, 561, 187]
+        front = torch.cat([block(x, index) for block in self.front], dim=2).transpose(1, 2)  # [B, 561, 187]
         first = self.middle[0](front)
         second = self.middle[1](first) + first
         third = self.middle[2](second) + second
@@ -174,6 +176,7 @@ class MusicnnEmbedder:
     name = "musicnn"
     version = "2"
     sample_rate = SAMPLE_RATE
+    thread_safe = True
 
     def __init__(self, device: str = "cpu", path: Path | None = None) -> None:
         """Reads the weights, by default those of models/tiny. Raises UserError if they are missing or corrupt."""

@@ -1,0 +1,133 @@
+"""Embedding side by side: the same bytes as one by one, each content once, and a failure takes nobody along."""
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from magnet_eval import audio, embedders, embedding
+from magnet_eval.embedding import EmbeddingCache, Hearing, Item
+from magnet_eval.progress import silent
+from magnet_eval.store import DiskError, file_hash
+
+RATE = 8000
+
+
+class Ear:
+    """The level of each tenth of a clip. Clips over 0.5 are too loud for it."""
+
+    name, version, sample_rate, files = "ear", "1", RATE, (Path(__file__),)
+    thread_safe = False
+
+    def __init__(self, device="cpu"):
+        self.n_clips, self.n_texts, self.threads = 0, 0, set()
+
+    def fingerprint(self):
+        return "ear"
+
+    def embed(self, samples):
+        self.threads.add((threading.get_ident(), torch.get_num_threads()))
+        self.n_clips += 1
+        if abs(samples).max() > 0.5:
+            raise RuntimeError("too loud")
+        return np.array([[part.std(), part.mean()] for part in np.array_split(samples, 10)], np.float32)
+
+    def embed_text(self, texts):
+        self.n_texts += len(texts)
+        return np.array([[len(text), 1] for text in texts], np.float32)
+
+
+class Ears(Ear):
+    """The same, of any number of clips at a time."""
+
+    thread_safe = True
+
+
+@pytest.fixture
+def cache_of(tmp_path, monkeypatch):
+    """A fresh cache whose only embedder is of the given class."""
+
+    def make(kind, name="cache"):
+        monkeypatch.setattr(embedders, "build", lambda *args, **options: kind())
+        return EmbeddingCache(tmp_path / name, silent)
+
+    return make
+
+
+@pytest.fixture
+def clips(tmp_path):
+    rng = np.random.default_rng(0)
+    items = []
+    for i in range(12):
+        path = tmp_path / f"{i}.wav"
+        audio.write(path, rng.uniform(-0.4, 0.4, RATE // 4), RATE)
+        items.append(Item(f"clip{i}", file_hash(path), path))
+    return items
+
+
+HEARING = Hearing("ear")
+
+
+def test_threads_change_no_bit_and_torch_gets_its_own_back(cache_of, clips):
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        alone = cache_of(Ear, "alone")
+        assert alone.ensure(HEARING, clips) == {}
+        together = cache_of(Ears, "together")
+        assert together.ensure(HEARING, clips) == {}
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert alone.embedder(HEARING).threads == {(threading.get_ident(), 3)}
+    ears = together.embedder(HEARING).threads
+    assert 1 <= len(ears) <= 3 and {n for _, n in ears} == {1} and threading.get_ident() not in dict(ears)
+    first, second = (cache.embeddings(HEARING, clips) for cache in (alone, together))
+    assert np.array_equal(first.frames, second.frames) and first.clip_ids == second.clip_ids
+
+
+@pytest.mark.parametrize("kind", [Ear, Ears])
+def test_equal_content_is_embedded_once(cache_of, clips, kind):
+    cache = cache_of(kind)
+    twins = [Item(f"twin{i}", clips[0].content, clips[0].path) for i in range(5)]
+    texts = [Item(f"text{i}", "one caption for all") for i in range(5)]
+    assert cache.ensure(HEARING, [*clips, *twins, *texts]) == {}
+    assert (cache.embedder(HEARING).n_clips, cache.embedder(HEARING).n_texts) == (12, 1)
+    assert cache.embeddings(HEARING, twins).frames.shape == (50, 2)
+
+
+@pytest.mark.parametrize("kind", [Ear, Ears])
+def test_a_clip_that_fails_is_named_with_its_twins_and_the_others_are_kept(cache_of, clips, kind):
+    cache = cache_of(kind)
+    audio.write(clips[3].path, np.ones(100), RATE)
+    loud = [Item(name, file_hash(clips[3].path), clips[3].path) for name in ("clip3", "twin")]
+    failed = cache.ensure(HEARING, [*clips[:3], *loud, *clips[4:]])
+    assert failed == dict.fromkeys(loud, "too loud")
+    assert all(cache.path(HEARING, item).is_file() for item in clips if item.id != "clip3")
+
+
+@pytest.mark.parametrize("kind", [Ear, Ears])
+def test_a_full_disk_ends_it(cache_of, clips, kind, monkeypatch):
+    cache = cache_of(kind)
+    before = torch.get_num_threads()
+    cache.card(HEARING)
+
+    def refuse(path, content):
+        raise DiskError("no space")
+
+    monkeypatch.setattr(embedding, "write_atomic", refuse)
+    with pytest.raises(DiskError, match="no space"):
+        cache.ensure(HEARING, clips)
+    assert cache.embedder(HEARING).n_clips < 12
+    assert torch.get_num_threads() == before
+
+
+def test_the_tiny_networks_hear_a_clip_alike_in_any_thread(tmp_path):
+    samples = np.random.default_rng(0).normal(0, 0.1, 40_000).astype(np.float32)
+    for name in ("musicnn", "clap_tiny"):
+        embedder = embedders.build(name)
+        with embedding.side_by_side(embedder) as map_clips:
+            found = list(map_clips(embedder.embed, [samples] * 4))
+        assert all(np.array_equal(found[0], other) for other in found[1:])
