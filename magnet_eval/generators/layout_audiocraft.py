@@ -5,6 +5,7 @@ full or as a pointer to a codec in transformers' layout. Both carry ``xp.cfg``, 
 which is trusted over anything that is written elsewhere. The language model's parameter names are ours.
 """
 
+import logging
 import math
 import re
 from pathlib import Path
@@ -19,6 +20,7 @@ from magnet_eval.generators.transformer import LMConfig
 from magnet_eval.lookup import UserError
 from magnet_eval.typed import typed
 
+log = logging.getLogger(__name__)
 REFERENCE = re.compile(r"\$\{([\w.]+)\}")  # the only interpolation that is followed
 TEXT_PROJECTION = "condition_provider.conditioners.description.output_proj.weight"
 KNOWN = {  # what the network of transformer.py has; a checkpoint that says otherwise is another network
@@ -139,6 +141,7 @@ def check_family(settings: Settings, family: str) -> None:
                 f"{settings.path}: xp.cfg has lm_model: {kind} and codebooks_pattern: {pattern}. How a hybrid "
                 "decodes from these was never published; take a two-model hybrid (prompter:) instead."
             )
+        log.warning("%s: a hybrid's decoding was never published; this is this suite's own", settings.path)
         return
     if (kind, pattern) != FAMILIES[family]:
         right = next((name for name, known in FAMILIES.items() if known == (kind, pattern)), None)

@@ -134,7 +134,7 @@ def main() -> None:
         "",
         f"`python tests/benchmarks/checkpoints.py`, Python {known['python']}, torch {known['packages']['torch']}; "
         f"{hardware['cpu']}, {hardware['cores']} cores, {hardware['memory_gb']:g} GB. Files hold "
-        "float16, as published; times are with the file in the page cache.",
+        "float16, as the sizes of the published downloads suggest; times are with the file in the page cache.",
         "",
         "| what | seconds | weights, GB | peak memory, GB |",
         "|---|---:|---:|---:|",
