@@ -41,6 +41,7 @@ def shrink(patch) -> None:
     patch.setattr(vggish, "HIDDEN", 16)
     patch.setattr(cnn14, "WIDTHS", (4, 4, 8, 8, 8, 8))
     patch.setattr(passt, "DEPTH", 1)
+    patch.setattr(passt, "STRIDE", 20)  # a quarter of the patches
     sizes = {"CHANNELS": 16, "DIM": 24, "DEPTH": 1, "HEADS": 4, "INNER": 24, "NEAR_GROUPS": 4}
     for name, size in sizes.items():
         patch.setattr(wavlm, name, size)
