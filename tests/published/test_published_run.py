@@ -161,7 +161,7 @@ def test_a_published_model_stands_beside_its_published_numbers(world):
 
 @pytest.mark.slow
 def test_full_size_networks(tmp_path, monkeypatch):
-    """As the published files are in every shape but the text tower's: 2.5 GB of weights, two clips a system."""
+    """As the published files are in every shape but the text tower's: 2.4 GB of weights, two clips a system."""
     from clap_files import TINY
     from published_world import clip, write, write_systems, write_tables
 
