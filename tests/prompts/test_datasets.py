@@ -172,7 +172,7 @@ def test_another_file_is_one_line(tmp_path: Path, content: bytes, message: str):
     [
         ({"source": "musiccaps"}, "needs a path: its official CSV"),
         ({"source": "musiccaps", "path": "gone.csv"}, "there is no file gone.csv"),
-        ({"source": "musiccaps", "path": "gone.jsonl"}, "there is no manifest gone.jsonl. Make it: magnet-eval data prepare dataset="),
+        ({"source": "musiccaps", "path": "gone.jsonl"}, "no manifest gone.jsonl. Make it: magnet-eval data prepare"),
         ({"source": "musiccaps", "path": str(AUDIOCAPS)}, "is no table of musiccaps: it lacks ytid"),
         ({"source": "musiccaps", "path": str(MUSICCAPS), "split": "test"}, "unknown split of musiccaps 'test'"),
         ({"source": "musiccaps", "path": str(MUSICCAPS), "captions": "all"}, "'musiccaps' has no captions"),
