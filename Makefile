@@ -8,8 +8,8 @@ export HF_HUB_OFFLINE ?= 1
 demo: .venv/installed
 	$(BIN)/magnet-eval run protocol=quickstart
 
-test: .venv/installed
-	$(BIN)/pytest
+test: .venv/installed  # a process for each core, each with one thread: they would only get into each other's way
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal
 
 test-slow: .venv/installed
 	$(BIN)/pytest -m slow
