@@ -23,7 +23,7 @@ SAMPLE_RATE, N_FFT, HOP, N_MELS = 16_000, 512, 256, 96
 PATCH, PATCH_HOP = 187, 63  # spectrogram frames: 2.99 s and 1.01 s; a 5 s clip of 313 frames is three patches
 TIMBRAL, TEMPORAL, MIDDLE, PENULTIMATE = 204, 51, 64, 200
 BATCH = 16  # patches
-ROWS, BANDS = 32, 16  # that timbral and temporal filters take at a time: what they give stays in a core's cache
+ROWS = 48  # that timbral filters take at a time: what they give stays in a core's cache
 GROUP = 11  # divides PATCH
 TAGS = (
     "guitar", "classical", "slow", "techno", "strings", "drums", "electronic", "rock", "fast", "piano", "ambient",
@@ -109,15 +109,14 @@ class TemporalBlock(FrontBlock):
         return torch.cat(shifted).T.contiguous()
 
     def forward(self, frames: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-        """Frames [F, mel], the last one zeros, and those of each patch [B, T] -> [B, T, channels]."""
-        highest = []
-        for patch in nn.functional.pad(index, self.pad, value=len(frames) - 1):
-            groups = frames[patch].T.unfold(1, len(self.filters), GROUP)  # [mel, T / GROUP, frames]
-            parts = (
-                (part.flatten(0, 1) @ self.filters).unflatten(0, part.shape[:2]).amax(0) for part in groups.split(BANDS)
-            )
-            highest.append(torch.stack([*parts]).amax(0).view(index.shape[1], -1))
-        return self.finish(torch.stack(highest))
+        """Frames [F, mel] and those of each patch [B, T] -> [B, T, channels]."""
+        patches, highest = frames[index].transpose(1, 2), []  # [B, mel, T]
+        for start in range(-self.pad[0], index.shape[1] - self.pad[0], GROUP):
+            heard = patches[..., max(start, 0) : start + len(self.filters)]
+            before = max(-start, 0)  # zeros beyond the ends of a patch cost nothing
+            values = heard.flatten(0, 1) @ self.filters[before : before + heard.shape[2]]
+            highest.append(values.unflatten(0, heard.shape[:2]).amax(1).unflatten(1, (GROUP, -1)))
+        return self.finish(torch.cat(highest, dim=1))
 
 
 class MiddleBlock(nn.Module):
@@ -158,8 +157,9 @@ class Musicnn(nn.Module):
         first = self.middle[0](front)
         second = self.middle[1](first) + first
         third = self.middle[2](second) + second
-        features = torch.cat([front, first, second, third], dim=1)
-        pooled = torch.stack([features.amax(-1), features.mean(-1)], dim=-1).flatten(1)  # max, mean, max, mean, ...
+        layers = (front, first, second, third)
+        pooled = [torch.cat([pool(x) for x in layers], dim=1) for pool in (lambda x: x.amax(-1), lambda x: x.mean(-1))]
+        pooled = torch.stack(pooled, dim=-1).flatten(1)  # max, mean, max, mean, ...
         penultimate = self.dense_norm(self.dense(self.pool_norm(pooled)).relu())
         return penultimate, self.output(penultimate).sigmoid()
 
