@@ -168,7 +168,6 @@ class Protocol:
         if twice:
             raise UserError(f"two systems are labelled {twice[0]!r}; give one of them another label.")
 
-
     def node(self) -> dict[str, Any]:
         """Plain values for Hydra, in which the systems of ``model`` name none, so that another one can be set."""
         values = dataclasses.asdict(self)
