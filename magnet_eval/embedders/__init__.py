@@ -6,6 +6,7 @@ what ``Embedder`` lists; one for text metrics also has ``embed_text(texts) -> [n
 """
 
 import hashlib
+import importlib.util
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -35,6 +36,13 @@ EMBEDDERS = {
 TOKENIZERS = {"clap": "roberta-base"}  # the source of what the embedder's weights do not hold, unless they are a folder
 
 
+PACKAGES = {  # embedder -> the package that it runs on, as it is
+    "clap_laion": "laion_clap",
+    "encodec_package": "encodec",
+    "fad_package": "frechet_audio_distance",
+}
+
+
 class Embedder(Protocol):
     """What every embedder offers."""
 
@@ -61,6 +69,8 @@ def missing(name: str, options: Mapping[str, Any]) -> str:
     """Which weights of an embedder with these options are not here, and the command that gets them; "" if all are."""
     from magnet_eval.embedders import sources
 
+    if name in PACKAGES and importlib.util.find_spec(PACKAGES[name]) is None:
+        return f"embedder {name} needs a package of the extra reference, {PACKAGES[name]}. Say: make reference"
     chosen = str(options.get("weights") or "")
     if not chosen:
         return ""

@@ -22,14 +22,24 @@ from magnet_eval.metrics.mauve import mauve
 from magnet_eval.metrics.record import Metric
 from magnet_eval.numerics import AUDIOCRAFT_SOUND, DIVERGENCES, FRONTS, OPTIONS
 
-FRAMES = {"vggish": slice(None), "cnn14": slice(0, 2048), "passt": slice(0, 768), "clap": slice(None)}
+FRAMES = {
+    "encodec": slice(None),
+    "vggish": slice(None),
+    "cnn14": slice(0, 2048),
+    "passt": slice(0, 768),
+    "clap": slice(None),
+}
 LOGITS = {"cnn14": slice(2048, 2575), "passt": slice(768, 1295)}
 NETWORKS = {  # network -> its name in labels, and its paper
     "vggish": ("VGGish", "VGGish (Hershey et al., 2017, arXiv:1609.09430)"),
     "cnn14": ("PANNs", "PANNs Cnn14 (Kong et al., 2020, arXiv:1912.10211)"),
     "passt": ("PaSST", "PaSST (Koutini et al., 2021, arXiv:2110.05069)"),
     "clap": ("CLAP", "LAION-CLAP (Wu et al., 2023, arXiv:2211.06687)"),
+    "encodec": ("EnCodec", "EnCodec (Défossez et al., 2022, arXiv:2210.13438)"),
 }
+# Presets in which the tool's own package hears the clip (extra ``reference``): tool's preset, embedder, weights.
+PACKAGE_FAD = ("frechet-audio-distance-0.3", "fad_package")
+PACKAGE_WEIGHTS = {"vggish": "harritaylor_torchvggish_master", "clap": "630k-audioset-best", "encodec": "encodec_24khz"}
 FAD = "Fréchet audio distance (Kilgour et al., 2019, arXiv:1812.08466)"
 KAD = "Kernel audio distance (Chung et al., 2025, arXiv:2502.15602)"
 KL = "KL of AudioSet classes after Kreuk et al., 2022 (arXiv:2209.15352)"
@@ -58,23 +68,17 @@ def _frechet() -> Iterator[Metric]:
                    "frechet-audio-distance-0.3"),
         "cnn14": ("native", "audioldm_eval-cnn14", "av-bench"),
         "passt": ("native", "av-bench"),
-        "clap": ("native", "frechet-audio-distance-0.3"),
+        "clap": ("native", "fadtk-1.1", "frechet-audio-distance-0.3"),
+        "encodec": ("native", "fadtk-1.1", "frechet-audio-distance-0.3"),
     }  # fmt: skip
     for network, presets in tools.items():
-        shown, paper = NETWORKS[network]
         for preset in presets:
-            yield Metric(
-                name=f"fad_{network}",
-                label=f"FAD-{shown}",
-                fn=float16(frechet_of_clips) if preset == "fadtk-1.1" else frechet_of_clips,
-                columns=FRAMES[network],
-                needs="reference_set",
-                better="lower",
-                paper=f"{FAD}, on {paper}",
-                description=f"Fréchet distance between the {shown} embeddings of the clips and of real audio.",
-                best=0.0,
-                **heard(network, preset),
-            )
+            yield _fad(network, preset)
+    for network, weights in PACKAGE_WEIGHTS.items():
+        tool, embedder = PACKAGE_FAD
+        by = {"preset": f"{tool}-package", "embedder": embedder, "options": {"weights": weights}}
+        yield _fad(network, tool, **by)
+    yield _fad("encodec", "native", preset="encodec-0.1-package", embedder="encodec_package")
     yield Metric(
         name="fad_inf_vggish",
         label="FAD∞-VGGish",
@@ -86,6 +90,22 @@ def _frechet() -> Iterator[Metric]:
         best=0.0,
         comparable=False,
         **heard("vggish", "native"),
+    )
+
+
+def _fad(network: str, tool: str, **other: Any) -> Metric:
+    shown, paper = NETWORKS[network]
+    return Metric(
+        name=f"fad_{network}",
+        label=f"FAD-{shown}",
+        fn=float16(frechet_of_clips) if tool == "fadtk-1.1" else frechet_of_clips,
+        columns=FRAMES[network],
+        needs="reference_set",
+        better="lower",
+        paper=f"{FAD}, on {paper}",
+        description=f"Fréchet distance between the {shown} embeddings of the clips and of real audio.",
+        best=0.0,
+        **{**heard(network, tool), **other},
     )
 
 
@@ -144,7 +164,10 @@ def _kl(network: str, tool: str, *, kl: Callable[..., np.ndarray] = softmax_kl, 
 
 
 def _text() -> Iterator[Metric]:
-    for preset in ("native", "audiocraft-tf", "sam-v1", "av-bench", "frechet-audio-distance-0.3"):
+    named = {preset: heard("clap", preset) for preset in
+             ("native", "audiocraft-tf", "sam-v1", "av-bench", "frechet-audio-distance-0.3")}  # fmt: skip
+    package = {"preset": "audiocraft-tf-package", "embedder": "clap_laion"}  # by laion-clap itself, as audiocraft does
+    for how in (*named.values(), {**named["audiocraft-tf"], **package}):
         yield Metric(
             name="clap_score",
             label="CLAP score",
@@ -154,7 +177,7 @@ def _text() -> Iterator[Metric]:
             paper=f"text-audio cosine by {NETWORKS['clap'][1]}; which checkpoint decides: see the preset",
             description="Cosine of each clip and its caption in CLAP, mean over the clip's windows.",
             best=1.0,
-            **heard("clap", preset),
+            **how,
         )
 
 

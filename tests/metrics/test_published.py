@@ -14,7 +14,17 @@ from magnet_eval.metrics.estimate import difference, estimate
 from magnet_eval.metrics.published import PUBLISHED
 from magnet_eval.records import Embeddings
 
-WIDTH = {"vggish": 128, "cnn14": 2575, "passt": 1295, "clap": 64, "audiobox": 4}
+WIDTH = {
+    "encodec": 128,
+    "encodec_package": 128,
+    "fad_package": 128,
+    "clap_laion": 64,
+    "vggish": 128,
+    "cnn14": 2575,
+    "passt": 1295,
+    "clap": 64,
+    "audiobox": 4,
+}
 N = 66
 records = pytest.mark.parametrize("metric", PUBLISHED, ids=lambda metric: f"{metric.name}-{metric.preset}")
 
@@ -30,7 +40,7 @@ def clips(metric: Metric, damage: float, seed: int = 0, n: int = N, windows: int
     draw = np.random.default_rng(seed)
     frames = centres[np.arange(n) % 8][:, None] + 0.5 * draw.standard_normal((n, windows, width))
     frames = (1 - damage) * frames + damage * 3 * draw.standard_normal((n, windows, width))
-    if metric.embedder == "clap":
+    if metric.embedder in ("clap", "clap_laion"):
         frames /= np.linalg.norm(frames, axis=-1, keepdims=True)
     ids = tuple(f"clip{i:03}" for i in range(n))
     return Embeddings(
@@ -156,3 +166,16 @@ def test_a_metric_of_ones_own(monkeypatch, tmp_path):
     assert metrics.get("my_metrics:mine") is metrics.METRICS["clap_tiny"]
     with pytest.raises(UserError, match="is no magnet_eval.metrics.Metric, got int"):
         metrics.get("my_metrics:other")
+
+
+def test_a_package_that_is_not_installed_is_asked_for_before_anything_is_made(monkeypatch):
+    from magnet_eval import config, embedders, scoring
+
+    monkeypatch.setattr(embedders.importlib.util, "find_spec", lambda name: None)
+    protocol = config.Protocol(
+        version=1,
+        systems=[config.System("magnet-tiny")],
+        metrics={"clap_score": config.MetricChoice(["audiocraft-tf-package"])},
+    )
+    with pytest.raises(UserError, match=r"clap_laion needs a package of the extra reference, laion_clap. Say: make"):
+        scoring.check(protocol)
