@@ -1,4 +1,4 @@
-"""Measured numbers beside published ones, where the two were made alike: same protocol, model as it ships, same preset.
+"""Measured numbers beside published ones made alike: same protocol, model as it ships, preset with its own weights.
 
 The published ones are in results/published/, each with its source; what is not there is not shown as published.
 """
@@ -48,15 +48,17 @@ def _rows(data: Data, table: dict[str, Any]) -> Iterator[Beside]:
     for row in data.quality:
         model = data.manifest.get("systems", {}).get(row.system, {})
         published = table["scores"].get(model.get("name"), {}).get(row.metric)
-        if published is None or row.preset != table["presets"][row.metric] or _is_changed(data, row.system):
+        if published is None or row.preset != table["presets"][row.metric] or _is_changed(data, row):
             continue
         yield _row(row, published, table)
 
 
-def _is_changed(data: Data, label: str) -> bool:
-    """Whether the protocol changes the model's own settings for this system."""
-    systems = data.manifest.get("protocol", {}).get("systems", [])
-    return any(system.get("label") == label and system.get("set") for system in systems)
+def _is_changed(data: Data, row: Score) -> bool:
+    """Whether the protocol changes the model's own settings for this system, or the weights behind the preset."""
+    protocol = data.manifest.get("protocol", {})
+    if protocol.get("metrics", {}).get(row.metric, {}).get("weights"):
+        return True
+    return any(system.get("label") == row.system and system.get("set") for system in protocol.get("systems", []))
 
 
 def _row(row: Score, published: float, table: dict[str, Any]) -> Beside:

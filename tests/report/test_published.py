@@ -20,12 +20,17 @@ def measured(tmp_path):
         metric="fad_vggish",
         preset="audiocraft-tf",
         set=None,
+        weights=None,
     ):
         folder = RunFolder(tmp_path / "run-v1")
         row = Score(protocol, 1, "mine", metric, "FAD", 4.5, "", "lower", 5000, 4.3, 4.7, preset=preset)
         folder.replace_scores([row], lambda row: True)
         folder.update_manifest(
-            protocol={"name": protocol, "systems": [{"model": model, "label": "mine", "set": set or {}}]},
+            protocol={
+                "name": protocol,
+                "systems": [{"model": model, "label": "mine", "set": set or {}}],
+                "metrics": {metric: {"preset": [preset], "weights": weights}},
+            },
             systems={"mine": {"name": model, "family": "masked"}},
         )
         return load(folder)
@@ -46,7 +51,7 @@ def test_a_measured_number_stands_beside_its_published_one(measured, tmp_path):
     "other",
     [
         {"protocol": "musiccaps-native"}, {"preset": "native"}, {"model": "magnet-tiny"}, {"metric": "kl_mtt_tiny"},
-        {"set": {"decoding.steps": [60, 10, 10, 10]}},
+        {"set": {"decoding.steps": [60, 10, 10, 10]}}, {"weights": "another.pth"},
     ],
     ids=lambda other: next(iter(other)),
 )  # fmt: skip
