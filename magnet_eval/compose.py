@@ -156,12 +156,14 @@ def _check_key(key: str, tree: dict[str, Any]) -> None:
 def hydra_errors() -> Iterator[None]:
     """Hydra's complaints about what was typed, as a UserError of one line."""
     from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
+    from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:
         text = " ".join(str(error.__cause__ or error).split())
+        if isinstance(error.__cause__, ConfigAttributeError | ConfigKeyError):
+            raise UserError(f"{text.partition(' full_key')[0]}. To add a key, put + before it: +KEY=...") from error
         raise UserError(
             f"{text} Text with , : = or brackets in it needs quotes of its own: 'key=[\"a, b\"]'."
         ) from error

@@ -65,14 +65,20 @@ def protocols(chosen: ListOptions) -> list[dict[str, Any]]:
 
 
 def metrics(chosen: ListOptions) -> list[dict[str, Any]]:
-    """Every metric."""
-    from magnet_eval.metrics import METRICS
+    """Every metric with its presets, the first of which is taken where none is named."""
+    from magnet_eval.metrics import METRICS, PRESETS
 
-    shown = ("label", "better", "embedder", "paper")
-    rows: list[dict[str, Any]] = [{"metric": name} for name in METRICS]
-    for row in rows:
-        row.update({part: getattr(METRICS[row["metric"]], part) for part in shown})
-    return rows
+    return [
+        {
+            "metric": name,
+            "label": metric.label,
+            "better": metric.better,
+            "embedder": metric.embedder,
+            "presets": ", ".join(preset for other, preset in PRESETS if other == name),
+            "paper": metric.paper,
+        }
+        for name, metric in METRICS.items()
+    ]
 
 
 def runs(chosen: ListOptions) -> list[dict[str, Any]]:

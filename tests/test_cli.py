@@ -215,6 +215,27 @@ def test_lists_as_table_and_as_json(bench_top, capsys, what):
     assert all(line.startswith(str(name)) for line, name in zip(lines[2:], names, strict=True))
 
 
+def test_presets_are_listed_the_first_one_first(capsys):
+    assert cli.main(["list", "metrics", "json=true"]) == 0
+    presets = {row["metric"]: row["presets"].split(", ") for row in json.loads(capsys.readouterr().out)}
+    assert presets["kl_passt"][0] == "native" and "audiocraft-tf-sound" in presets["kl_passt"]
+    assert presets["clap_tiny"] == ["clap-tiny-v1"]
+
+
+def test_a_reader_that_has_enough_is_no_error():
+    command = [sys.executable, "-c", "import magnet_eval.cli as c; c.entry()", "list", "metrics"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()  # before a word is written
+        said = process.stderr.read()
+    assert (process.returncode, said) == (141, b"")
+
+
+def test_a_metric_that_a_protocol_lacks_is_added_with_a_plus(bench_top, capsys):
+    words = "protocol=own", "protocol.metrics={fad_vggish: native}"
+    assert "To add a key, put + before it" in mistake(capsys, "score", *words)
+    assert "metric fad_vggish (native)" in mistake(capsys, "run", words[0], f"+{words[1]}")
+
+
 def test_doctor_finds_what_is_missing_and_is_no_error(bench_top, capsys):
     assert cli.main(["doctor", "json=true"]) == 0
     found = json.loads(capsys.readouterr().out)
