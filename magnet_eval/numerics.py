@@ -6,7 +6,8 @@ clip's way to each network, done by front.py; ``OPTIONS`` what the embedder does
 
 - ``native``: this suite's own. No change of level, the best resampler, no 16 bit, windows laid end to end.
 - ``audiocraft-tf``: audiocraft 1.4.0a2 (metrics, solvers/musicgen.py), which wrote the scores of MusicGen, AudioGen and
-  MAGNeT, and google-research's frechet_audio_distance, which it calls. Clips of a pair are cut to one length before.
+  MAGNeT, and google-research's frechet_audio_distance, which it calls. It refuses pairs
+  of different lengths; here each clip is heard whole, and a KL leaves out segments that only one of a pair has.
 - ``audioldm_eval-cnn14``: audioldm_eval of 2024-09 with backbone "cnn14" at 16 kHz (datasets/load_mel.py, eval.py).
 - ``sam-v1``: stable-audio-metrics of 2024-03, as in its examples.
 - ``av-bench``: av-benchmark of 2025 with --audio_length=10; its own default are 8 s, for video.
