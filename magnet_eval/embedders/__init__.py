@@ -33,9 +33,8 @@ EMBEDDERS = {
     "passt": "magnet_eval.embedders.passt:PasstEmbedder",
     "audiobox": "magnet_eval.embedders.audiobox:AudioboxEmbedder",
 }
-TOKENIZERS = {"clap": "roberta-base"}  # the source of what the embedder's weights do not hold, unless they are a folder
-
-
+# The source of what the embedder's weights do not hold, unless they are a folder.
+TOKENIZERS = {"clap": "roberta-base", "clap_laion": "roberta-base"}
 PACKAGES = {  # embedder -> the package that it runs on, as it is
     "clap_laion": "laion_clap",
     "encodec_package": "encodec",

@@ -148,7 +148,10 @@ def _of_rows(metric: Metric, against: Embeddings | None) -> jackknife.Score:
 
 
 def _of_segments(metric: Metric, system: Embeddings, against: Embeddings, name: str) -> float:
-    """Mean score of the frames of one clip; those that only the longer side has are left out."""
+    """Mean score of the frames of one clip; those that only the longer side has are left out.
+
+    audiocraft counts every segment of every clip once: the same wherever all clips have as many.
+    """
     sides = [_frames(metric, side, [name])[0] for side in (system, against)]
     n = min(map(len, sides))
     return float(np.mean(metric.fn(*(side[:n] for side in sides))))

@@ -28,7 +28,8 @@ def paired_difference(
 ) -> tuple[float, float, float, float]:
     """Score of the first rows minus that of the second, of the same prompts in one order: (value, low, high, p).
 
-    The two-sided p-value is Student's, of the difference over its jackknife deviation.
+    The two-sided p-value is Student's, of the difference over its jackknife deviation, but never smaller than that of
+    a difference which has the same sign in every group.
     Raises ValueError for fewer than two clips, or other numbers of them.
     """
     if len(first) != len(second):
@@ -60,6 +61,7 @@ def _quantile(n_groups: int) -> float:
 def _p_value(value: float, deviation: float, n_groups: int) -> float:
     from scipy.special import stdtr
 
-    if deviation == 0:
-        return 1.0 if value == 0 else 0.0
-    return float(2 * stdtr(n_groups - 1, -abs(value) / deviation))
+    if value == 0:
+        return 1.0
+    least = 2.0 ** (1 - n_groups)
+    return max(least, float(2 * stdtr(n_groups - 1, -abs(value) / deviation)) if deviation else 0.0)

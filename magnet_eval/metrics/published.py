@@ -20,7 +20,7 @@ from magnet_eval.metrics.kernel import CONVENTIONS, kernel_of_clips
 from magnet_eval.metrics.manifold import manifold
 from magnet_eval.metrics.mauve import mauve
 from magnet_eval.metrics.record import Metric
-from magnet_eval.numerics import AUDIOCRAFT_SOUND, DIVERGENCES, FRONTS, OPTIONS
+from magnet_eval.numerics import AUDIOCRAFT_SOUND, DIVERGENCES, FRONTS, OPTIONS, STATISTICS
 
 FRAMES = {
     "encodec": slice(None),
@@ -98,7 +98,7 @@ def _fad(network: str, tool: str, **other: Any) -> Metric:
     return Metric(
         name=f"fad_{network}",
         label=f"FAD-{shown}",
-        fn=float16(frechet_of_clips) if tool == "fadtk-1.1" else frechet_of_clips,
+        fn=float16(frechet_of_clips) if STATISTICS[tool].stored == "float16" else frechet_of_clips,
         columns=FRAMES[network],
         needs="reference_set",
         better="lower",
