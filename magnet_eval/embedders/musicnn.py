@@ -84,18 +84,24 @@ class TimbralBlock(FrontBlock):
         return tuple(x.float().contiguous() for x in (real, imaginary, places.cos() * share, places.sin() * share))
 
     def forward(self, frames: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-        """Frames [F, mel], the last one zeros, and those of each patch [B, T] -> [B, T, channels]."""
-        around = nn.functional.pad(index, self.pad, value=len(frames) - 1).unfold(1, sum(self.pad) + 1, 1)
-        # neighbouring patches share most rows; NumPy finds them ten times as fast as torch
-        rows, which = np.unique(around.flatten(0, 1).cpu().numpy(), axis=0, return_inverse=True)
+        """Frames [F, mel], the last one zeros, and the consecutive ones of each patch [B, T] -> [B, T, channels]."""
+        reach, last, steps = self.pad[0], len(frames) - 1, torch.arange(index.shape[1], device=index.device)
+        around = nn.functional.pad(index, self.pad, value=last).unfold(1, 2 * reach + 1, 1)  # [B, T, frames]
+        # patches share their rows, which differ only by the middle frame and, near it, the end of the patch
+        end = steps.clamp(max=reach) - steps.flip(0).clamp(max=reach)
+        rows, which = torch.unique(index + end * (last + 1), return_inverse=True)
+        parts = around.new_zeros(-(-len(rows) // ROWS) * ROWS, around.shape[2])
+        parts[which] = around
         real, imaginary, even, odd = self.filters
-        spectra = torch.view_as_real(torch.fft.rfft(frames))  # [F, bins, 2]
-        highest = []
-        for part in torch.from_numpy(rows).to(index.device).split(ROWS):
+        spectra, highest = torch.view_as_real(torch.fft.rfft(frames)), []  # [F, bins, 2]
+        products = frames.new_empty(len(real), ROWS, real.shape[2])  # fresh memory for each would take as long as they
+        values = frames.new_empty(len(even), products[0].numel())
+        for part in parts.split(ROWS):
             x = spectra[part].permute(2, 0, 1, 3).flatten(2)  # [bins, rows, 2 frames]
-            values = (odd @ (x @ imaginary).flatten(1)).abs_().add_(even @ (x @ real).flatten(1))
-            highest.append(values.amax(0).unflatten(0, (len(part), -1)))
-        return self.finish(torch.cat(highest))[torch.from_numpy(which).to(index.device).view(index.shape)]
+            torch.mm(odd, torch.bmm(x, imaginary, out=products).flatten(1), out=values)
+            values.abs_().addmm_(even, torch.bmm(x, real, out=products).flatten(1))
+            highest.append(values.amax(0).unflatten(0, (ROWS, -1)))
+        return self.finish(torch.cat(highest))[which]
 
 
 class TemporalBlock(FrontBlock):
@@ -111,10 +117,11 @@ class TemporalBlock(FrontBlock):
     def forward(self, frames: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
         """Frames [F, mel] and those of each patch [B, T] -> [B, T, channels]."""
         patches, highest = frames[index].transpose(1, 2), []  # [B, mel, T]
+        values = frames.new_empty(patches[..., 0].numel(), self.filters.shape[1])
         for start in range(-self.pad[0], index.shape[1] - self.pad[0], GROUP):
             heard = patches[..., max(start, 0) : start + len(self.filters)]
             before = max(-start, 0)  # zeros beyond the ends of a patch cost nothing
-            values = heard.flatten(0, 1) @ self.filters[before : before + heard.shape[2]]
+            torch.mm(heard.flatten(0, 1), self.filters[before : before + heard.shape[2]], out=values)
             highest.append(values.unflatten(0, heard.shape[:2]).amax(1).unflatten(1, (GROUP, -1)))
         return self.finish(torch.cat(highest, dim=1))
 
@@ -153,7 +160,7 @@ class Musicnn(nn.Module):
     def forward(self, frames: torch.Tensor, index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-mel frames [F, 96] and the frames of each patch [B, 187] -> penultimate layer [B, 200], tags [B, 50]."""
         x = nn.functional.pad(self.norm(frames[None, None])[0, 0], (0, 0, 0, 1))
-        front = torch.cat([block(x, index) for block in self.front], dim=2).transpose(1, 2)  # [B, 561, 187]
+        front = torch.cat([block(x, index).transpose(1, 2) for block in self.front], dim=1)  # [B, 561, 187]
         first = self.middle[0](front)
         second = self.middle[1](first) + first
         third = self.middle[2](second) + second
