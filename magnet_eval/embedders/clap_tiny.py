@@ -118,7 +118,7 @@ class ClapTinyEmbedder:
     """CLAP-tiny as an embedder: one unit vector per window of 5 s; shorter clips are taken whole."""
 
     name = "clap_tiny"
-    version = "1"
+    version = "2"
     thread_safe = True
 
     def __init__(self, device: str = "cpu", folder: Path | None = None, text_folder: Path | None = None) -> None:

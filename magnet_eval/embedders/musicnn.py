@@ -23,7 +23,7 @@ SAMPLE_RATE, N_FFT, HOP, N_MELS = 16_000, 512, 256, 96
 PATCH, PATCH_HOP = 187, 63  # spectrogram frames: 2.99 s and 1.01 s; a 5 s clip of 313 frames is three patches
 TIMBRAL, TEMPORAL, MIDDLE, PENULTIMATE = 204, 51, 64, 200
 BATCH = 16  # patches
-ROWS = 48  # that timbral filters take at a time: what they give stays in a core's cache
+ROWS = 24  # that timbral filters take at a time: what they give stays in a core's cache
 GROUP = 11  # divides PATCH
 TAGS = (
     "guitar", "classical", "slow", "techno", "strings", "drums", "electronic", "rock", "fast", "piano", "ambient",
