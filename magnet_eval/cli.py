@@ -51,7 +51,11 @@ VERBS = {
     "doctor": Verb("say what is installed and what is missing", options.DoctorOptions, "json=true"),
     "train": Verb("make the embedded tiny models again", options.TrainOptions, "what=magnet minutes=60"),
 }
-FUNCTIONS = {name: f"magnet_eval.verbs:{name}" for name in VERBS} | {  # each: options -> what goes to stdout
+STUDY: dict[str, Verb] = {}  # the actions of the verb study
+VERBS |= {f"study {action}": verb for action, verb in STUDY.items()}
+FUNCTIONS = {  # each: options -> what goes to stdout
+    **{name: f"magnet_eval.verbs:{name}" for name in VERBS},
+    **{f"study {action}": f"magnet_eval.study.verbs:{action}" for action in STUDY},
     "list": "magnet_eval.listing:listing",
     "doctor": "magnet_eval.doctor:doctor",
 }
@@ -89,6 +93,10 @@ def dispatch(words: list[str]) -> None:
     if not words or words[0] in ("--help", "-h", "help"):
         return print(overview())
     name, *rest = words
+    if name == "study":
+        if not rest or rest[0] in ("--help", "-h"):
+            return print(overview_of_study())
+        name, *rest = f"study {rest[0]}", *rest[1:]
     if name not in VERBS:
         raise unknown("verb", name, VERBS, "See: magnet-eval --help.")
     if any(word in ("--help", "-h") for word in rest):
@@ -137,7 +145,8 @@ def overview() -> str:
         "How good, how fast, and how alike to the ear text-to-audio models are.",
         "",
     ]
-    lines += [f"  {name:10}{verb.text}" for name, verb in VERBS.items()]
+    lines += [f"  {name:10}{verb.text}" for name, verb in VERBS.items() if " " not in name]
+    lines += [f"  {'study':10}listening tests: {', '.join(STUDY)}"]
     lines += [
         "",
         "Start:      magnet-eval run protocol=quickstart",
@@ -148,6 +157,13 @@ def overview() -> str:
         f"A mistake in what was asked ends with one line and exit code 2; {TRACE}=1 shows where it was raised.",
     ]
     return "\n".join(lines)
+
+
+def overview_of_study() -> str:
+    """The text of ``magnet-eval study --help``."""
+    lines = ["magnet-eval study ACTION key=value ...", "", "Listening tests, from clips to analysed ratings.", ""]
+    lines += [f"  {action:10}{verb.text}" for action, verb in STUDY.items()]
+    return "\n".join([*lines, "", "An action:  magnet-eval study ACTION --help"])
 
 
 def details(name: str) -> str:

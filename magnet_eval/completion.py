@@ -16,8 +16,12 @@ def complete(words: list[str], verbs: Mapping[str, type[Any]]) -> str:
         hydra_main(verbs["run"], ["--shell-completion", *words], _nothing)
         return ""
     program, *typed = os.environ.get("COMP_LINE", "magnet-eval ").split(" ")
+    if typed[0] == "study" and len(typed) > 1:  # its verbs are two words
+        typed = [" ".join(typed[:2]), *typed[2:]]
     if len(typed) < 2:
-        return "\n".join(verb for verb in verbs if verb.startswith("".join(typed))) + "\n"
+        first, words_before = "".join(typed), "".join(typed).count(" ")
+        found = (verb.split(" ")[words_before] for verb in verbs if verb.startswith(first))
+        return "\n".join(dict.fromkeys(found)) + "\n"
     verb, *rest = typed
     if verb in verbs:
         os.environ["COMP_LINE"] = " ".join([program, *rest])

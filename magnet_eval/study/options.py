@@ -1,0 +1,1 @@
+"""What the actions of the verb ``study`` understand: one dataclass per action, whose fields are its options."""
