@@ -145,10 +145,20 @@ class Timing(Record):
 
 @dataclass(frozen=True)
 class Rating(Record):
-    """One answer of one listener."""
+    """One answer of one listener to one question about one stimulus. A stimulus that was left untouched has none."""
 
-    trial: str
-    listener: str
-    clip_id: str
-    question: str
-    value: float
+    study: str  # id of the study
+    rater: str  # pseudonym of the listener
+    dimension: str  # id of the question: ovl, rel, ...
+    system: str  # label; the role's name for what no system made
+    prompt_id: str
+    role: str  # system, reference, gold, anchor35, anchor70 or repeat
+    value: float  # on the question's scale; of a pair: 100 preferred, 0 not, 50 a tie
+    page_id: str = ""
+    page_no: int = 0  # as the listener went, over all passes
+    position: int = 0  # on screen
+    plays: int = 0
+    heard_all: bool = True  # at least once to the end
+    stimulus_id: str = ""
+    versus: str = ""  # the other system of a pair; "" for other protocols
+    repeat_of: str = ""  # stimulus id of which this is a repeat; "" for none
