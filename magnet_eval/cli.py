@@ -42,6 +42,11 @@ VERBS = {
     "score": Verb("judge the clips of a protocol", Run, "protocol=quickstart"),
     "bench": Verb("measure how fast a protocol's systems are", Run, "protocol=quickstart batch=4"),
     "report": Verb("render the report of a protocol's run", Run, "protocol=quickstart reports=here"),
+    "compare": Verb(
+        "score systems of several runs on their common prompts, and report them side by side",
+        options.CompareOptions,
+        "runs='[results/quickstart-v1,elsewhere/quickstart-v1]'",
+    ),
     "data": Verb(
         "prepare a published data set: a manifest, and what of its audio is at hand",
         options.DataOptions,

@@ -44,6 +44,23 @@ class GenerateOptions:
 
 
 @dataclass
+class CompareOptions:
+    """The options of compare."""
+
+    runs: list[str] | None = option(None, "run folders, e.g. runs='[results/quickstart-v1, elsewhere/quickstart-v1]'")
+    systems: list[str] | None = option(None, "only these of their systems")
+    name: str = option("comparison", "of the folder of the comparison, and of its report")
+    results: str = option("results", "folder of run folders")
+    reports: str = option("reports", "folder of rendered reports")
+
+    def __post_init__(self) -> None:
+        """Refuses a comparison of nothing, and a name that is no folder name."""
+        if not self.runs:
+            raise UserError("compare needs runs='[FOLDER, FOLDER]'; see: magnet-eval list runs.")
+        System(label=self.name)
+
+
+@dataclass
 class ListOptions:
     """The options of list; its first word may be given without what=."""
 

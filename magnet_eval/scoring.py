@@ -236,7 +236,8 @@ class Scorer:
 
     def pairs(self) -> list[tuple[str, str]]:
         """Who is compared with whom: every two systems that compete, and each control with the baseline."""
-        compete = [s.label for s in self.protocol.systems if config.resolve_system(s).family not in config.CONTROLS]
+        made = self.folder.manifest().get("systems", {})  # not the zoo, which need not have a compared run's models
+        compete = [label for label in self.clips if made.get(label, {}).get("family") not in config.CONTROLS]
         return [
             (label, versus)
             for versus, label in itertools.combinations(self.clips, 2)

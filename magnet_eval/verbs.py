@@ -8,7 +8,7 @@ from pathlib import Path
 from magnet_eval import config
 from magnet_eval.config import Generation, Run
 from magnet_eval.lookup import UserError, load
-from magnet_eval.options import DataOptions, GenerateOptions, TrainOptions
+from magnet_eval.options import CompareOptions, DataOptions, GenerateOptions, TrainOptions
 from magnet_eval.progress import Progress, bar
 from magnet_eval.store import RunFolder, writing
 from magnet_eval.table import table
@@ -67,6 +67,18 @@ def report(chosen: Run) -> str:
     from magnet_eval import pipeline
 
     return _report(chosen, pipeline.folder_of(chosen))
+
+
+def compare(chosen: CompareOptions) -> str:
+    """Systems of several runs, scored again on their common prompts; the table of scores and where the report is."""
+    from magnet_eval import comparison
+    from magnet_eval.report import build, short_table
+
+    assert chosen.runs  # CompareOptions has checked them
+    out = RunFolder(Path(chosen.results) / chosen.name)
+    with bar() as progress:
+        comparison.compare(chosen.runs, out, chosen.systems, progress)
+    return f"{short_table(out)}\n\nreport: {build(out, Path(chosen.reports) / chosen.name)}"
 
 
 def data(chosen: DataOptions) -> str:
