@@ -104,7 +104,7 @@ def masked(shapes: Shapes, batch: int, frames: int, text: float) -> Iterator[tup
 def autoregressive(
     lm: Shapes, batch: int, frames: int, given: int, text: float, *, guided: bool
 ) -> Iterator[tuple[str, Work]]:
-    """Stages of one window of MusicGen, of whose frames the first ``given`` are known; every step asks all codebooks."""
+    """Stages of one window of MusicGen, the first ``given`` of its frames known; every step asks for all codebooks."""
     untold = batch if guided else 0
     head = matmul(batch + untold, lm["dim"], lm["card"]) * lm["n_q"]
     first = given + 1  # the empty step 0 and what is given go through in one pass
@@ -117,7 +117,7 @@ def autoregressive(
 
 
 def tokens(shapes: Shapes, batch: int, frames: int, text: float) -> Iterator[tuple[str, Work]]:
-    """Stages of the language model(s), window by window; a hybrid writes the beginning of the first one step by step."""
+    """Stages of the language models, window by window; a hybrid writes the beginning of the first step by step."""
     for number, (window, given) in enumerate(windows(shapes, frames)):
         if shapes["kind"] == "autoregressive":
             yield from autoregressive(shapes["lm"], batch, window, given, text, guided=shapes["ar_guided"])

@@ -70,7 +70,7 @@ def _schedule(settings: Any) -> dict[str, list[int]]:
 
 
 def _musicgen(generator: Any, texts: Sequence[str]) -> dict[str, Any]:
-    """transformers' MusicGen: the same network under other names, in one window of any length."""
+    """MusicGen as transformers has it: the same network under other names, in one window of any length."""
     model, scale = generator.model, generator.settings.get("guidance_scale")
     decoder = model.decoder.config
     if decoder.audio_channels != 1 or model.config.model_type != "musicgen":
