@@ -35,7 +35,7 @@ class Comparison:
 
 def compare(
     dimension: str, pair: tuple[str, str], table: np.ndarray, margin: float, rng: np.random.Generator
-) -> tuple[Comparison, intervals.Mean] | None:
+) -> Comparison | None:
     """A comparison without its Holm adjustment and verdict, from the differences [rater, prompt]; None for too few."""
     mean = intervals.mean(table, rng)
     if mean is None:
@@ -47,7 +47,7 @@ def compare(
         margin, equivalence_p(mean, margin), *mean.interval(0.9),
         wilcoxon(row_means(table)), wilcoxon(row_means(table.T)),
         rank_biserial(answers), float(np.mean((answers > 0) + 0.5 * (answers == 0))), "",
-    ), mean  # fmt: skip
+    )  # fmt: skip
 
 
 def equivalence_p(mean: intervals.Mean, margin: float) -> float:
@@ -94,6 +94,13 @@ def friedman(table: np.ndarray) -> float | None:
     if np.all(table == table[:, :1]):
         return 1.0
     return float(friedmanchisquare(*table.T).pvalue)
+
+
+def block_means(values: np.ndarray, axis: int) -> np.ndarray:
+    """Means of [system, rater, prompt] over ``axis``: [block, system], the blocks being what is left; NaN for none."""
+    heard = np.isfinite(values)
+    total, count = np.where(heard, values, 0.0).sum(axis=axis), heard.sum(axis=axis)
+    return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0).T
 
 
 def row_means(table: np.ndarray) -> np.ndarray:

@@ -38,9 +38,13 @@ class Grid:
         return self.values[self.conditions.index(condition)]
 
     def by_rater(self) -> np.ndarray:
-        """Answers about the systems' clips, one clip a column: float64 [rater, clip]; clips nobody rated left out."""
+        """Answers about the systems' clips: float64 [rater, clip]; clips that nobody rated are left out."""
         flat = self.values[: self.n_systems].transpose(1, 0, 2).reshape(len(self.raters), -1)
         return flat[:, np.isfinite(flat).any(axis=0)]
+
+    def systems_of_clips(self) -> np.ndarray:
+        """The index of the system behind each column of ``by_rater``."""
+        return np.nonzero(np.isfinite(self.values[: self.n_systems]).any(axis=1))[0]
 
 
 def validate(

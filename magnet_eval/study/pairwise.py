@@ -49,9 +49,10 @@ def strengths(
     values = bradley_terry(wins[None], compared)[0]
     low, high = np.percentile(bradley_terry(drawn, compared), [2.5, 97.5], axis=0)
     won, met = wins.sum(axis=1), (wins + wins.T).sum(axis=1)
+    rows = np.stack([values, low, high, won], axis=1).tolist()
     return [
-        Strength(dimension, label, *map(float, (values[i], low[i], high[i], won[i])), round(met[i]))
-        for i, label in enumerate(systems)
+        Strength(dimension, label, value, low, high, won, round(n))
+        for label, (value, low, high, won), n in zip(systems, rows, met.tolist(), strict=True)
     ]
 
 
