@@ -15,6 +15,7 @@ from typing import Any
 from magnet_eval import options
 from magnet_eval.config import Run
 from magnet_eval.lookup import UserError, load, nearest, unknown
+from magnet_eval.study import options as study
 
 TRACE = "MAGNET_EVAL_TRACE"  # set to 1: a user's mistake comes with its traceback
 
@@ -56,7 +57,17 @@ VERBS = {
     "doctor": Verb("say what is installed and what is missing", options.DoctorOptions, "json=true"),
     "train": Verb("make the embedded tiny models again", options.TrainOptions, "what=magnet minutes=60"),
 }
-STUDY: dict[str, Verb] = {}  # the actions of the verb study
+STUDY: dict[str, Verb] = {  # the actions of the verb study
+    "serve": Verb(
+        "collect answers: the page for listeners, and its server", study.ServeOptions, "study=study port=8000"
+    ),
+    "simulate": Verb(
+        "rehearse: synthetic raters with known effects, through the real server",
+        study.SimulateOptions,
+        "study=study raters=20 effects='{musicgen-tiny: 8}'",
+    ),
+    "withdraw": Verb("delete what a listener gave", study.WithdrawOptions, "study=study code=r_0123456789abcdef"),
+}
 VERBS |= {f"study {action}": verb for action, verb in STUDY.items()}
 FUNCTIONS = {  # each: options -> what goes to stdout
     **{name: f"magnet_eval.verbs:{name}" for name in VERBS},

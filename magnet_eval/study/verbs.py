@@ -1,0 +1,57 @@
+"""What the actions of the verb ``study`` do; each returns what goes to stdout."""
+
+from typing import TYPE_CHECKING, Any
+
+from magnet_eval.lookup import UserError
+from magnet_eval.study.options import ServeOptions, SimulateOptions, WithdrawOptions
+
+if TYPE_CHECKING:
+    from magnet_eval.study.server import Site
+
+
+def serve(chosen: ServeOptions) -> str:
+    """Serves a packet until it is stopped: what was collected."""
+    return _serving().serve(_site(chosen.study, chosen.completion), chosen.host, chosen.port)
+
+
+def simulate(chosen: SimulateOptions) -> str:
+    """Lets synthetic raters take part in a study: how many, and where their answers are."""
+    from magnet_eval.progress import bar
+    from magnet_eval.study import schema
+    from magnet_eval.study.simulate import simulate as take_part
+
+    folders = schema.Folders.of(chosen.study)
+    packet = schema.read_packet(folders)
+    key = schema.read_key(folders, packet)
+    with bar() as progress:
+        if chosen.url:
+            sessions = take_part(packet, key, chosen, chosen.url.rstrip("/"), progress)
+        else:
+            with _serving().running(_site(chosen.study)) as url:
+                sessions = take_part(packet, key, chosen, url, progress)
+    return f"{len(sessions)} synthetic raters took part. Next: magnet-eval study import study={chosen.study}"
+
+
+def withdraw(chosen: WithdrawOptions) -> str:
+    """Deletes what a listener gave: how much that was."""
+    from magnet_eval.study import schema
+    from magnet_eval.study.answers import Answers
+
+    folders = schema.Folders.of(chosen.study)
+    answers = Answers(
+        folders.responses / "answers.sqlite", schema.read_packet(folders), schema.read_assignments(folders)
+    )
+    n_pages = answers.withdraw(chosen.code)
+    return f"{n_pages} pages deleted. Import and analyse again: what was made from the answers before still has them."
+
+
+def _site(study: str, completion: str = "") -> "Site":
+    return _serving().site_of(study, completion)
+
+
+def _serving() -> Any:
+    try:
+        from magnet_eval.study import serving
+    except ModuleNotFoundError as error:
+        raise UserError(f"a study is served with {error.name}: pip install 'magnet-eval[study]'.") from error
+    return serving
