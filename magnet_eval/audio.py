@@ -49,6 +49,11 @@ def rate(path: Path | str) -> int:
     return _header(path).samplerate
 
 
+def channels(path: Path | str) -> int:
+    """Channels of an audio file as its header says. Raises UserError if it has none."""
+    return _header(path).channels
+
+
 def _header(path: Path | str) -> Any:
     import soundfile
 

@@ -4,7 +4,12 @@ from dataclasses import dataclass, field
 
 from magnet_eval.config import option
 from magnet_eval.decoding import between
-from magnet_eval.lookup import UserError
+from magnet_eval.lookup import UserError, check
+
+PROTOCOLS = ("multi_nr", "mushra", "ab", "acr")  # schema.py says what each of them shows
+CONTROLS = ("gold", "anchor35", "anchor70")
+PLATFORMS = ("prolific", "mturk")
+TARGETS = ("csv", "webmushra", *PLATFORMS)
 
 
 @dataclass
@@ -60,3 +65,93 @@ class WithdrawOptions:
         """Refuses no code."""
         if not self.code:
             raise UserError("study withdraw needs code=CODE, as the listener saw it at the end.")
+
+
+@dataclass
+class PrepareOptions:
+    """The options of study prepare."""
+
+    run: list[str] | str | None = option(None, "run folder with the clips, or several: run='[FOLDER, FOLDER]'")
+    systems: list[str] | None = option(None, "only these of their systems")
+    out: str = option("study", "folder of the packet; the key goes to OUT.key beside it")
+    method: str = option("multi_nr", " | ".join(PROTOCOLS))
+    title: str = option("Listening test", "what listeners read at the top; it should not say what is compared")
+    prompts: int = option(20, "how many prompts to draw of those that all systems have")
+    leave_out: list[str] = field(default_factory=list, metadata={"help": "ids of prompts not to draw"})
+    seconds: float | None = option(None, "length of each clip; none: that of the shortest")
+    loudness: float = option(-14.0, "LUFS of all clips; lower where one of them would pass -1 dBTP")
+    controls: list[str] | None = option(None, "hidden clips no system made: gold, anchor35, anchor70; []: none")
+    dimensions: list[str] | None = option(None, "what is asked, each in a pass of its own, e.g. [ovl, rel]")
+    questions: str | None = option(None, "YAML file with questions, scales, labels and the consent of your own")
+    raters: int = option(20, "listeners to make places for")
+    prompts_per_rater: int | None = option(None, "how many of the prompts each of them hears; none: all")
+    repeats: float = option(0.1, "share of a rater's prompts that come once more, to see who is consistent")
+    headphones: bool = option(True, "whether listeners are checked for headphones")
+    alpha: float = option(0.05, "level of the tests, in the plan")
+    margin: float | None = option(None, "points within which systems count as equivalent; none: a 20th of the scale")
+    exclusions: list[str] | None = option(None, "screening rule sets, in the plan; none: those of the method")
+    seed: int = option(0, "of the draw and all orders")
+    salt: str | None = option(None, "secret that ids are made with; none: a fresh one")
+
+    def __post_init__(self) -> None:
+        """Refuses no runs, unknown methods and controls, and numbers that make no study."""
+        self.run = [self.run] if isinstance(self.run, str) else self.run
+        if not self.run:
+            raise UserError(
+                "study prepare needs run=FOLDER, e.g. run=results/quickstart-v1; see: magnet-eval list runs."
+            )
+        check("method", self.method, PROTOCOLS)
+        for name in self.controls or ():
+            check("control", name, CONTROLS)
+        between("prompts", self.prompts, 2)
+        between("raters", self.raters, 1, 10_000)
+        between("loudness", self.loudness, -36, -9)
+        between("repeats", self.repeats, 0, 1)
+        between("alpha", self.alpha, 1e-6, 0.5)
+        between("seed", self.seed, 0, 2**63 - 1)
+        if self.seconds is not None:
+            between("seconds", self.seconds, 0.5, 60)
+        if self.prompts_per_rater is not None:
+            between("prompts_per_rater", self.prompts_per_rater, 1, self.prompts)
+
+
+@dataclass
+class CheckOptions:
+    """The options of study check."""
+
+    study: str = option("study", "folder of the packet that study prepare made")
+
+
+@dataclass
+class ExportOptions:
+    """The options of study export."""
+
+    to: str = option("csv", " | ".join(TARGETS))
+    study: str = option("study", "folder of the packet that study prepare made")
+    out: str | None = option(None, "folder for what is made; none: STUDY.TO, beside it")
+    url: str | None = option(None, "prolific and mturk: where the study is served, https://...")
+    minutes: float | None = option(None, "prolific and mturk: how long it takes; none: an estimate")
+    reward: float = option(0.0, "prolific and mturk: payment of one listener, in the platform's currency")
+
+    def __post_init__(self) -> None:
+        """Refuses unknown targets, and platforms without an address to send listeners to."""
+        check("to", self.to, TARGETS)
+        between("reward", self.reward, 0)
+        if self.to in PLATFORMS and not (self.url or "").startswith("https://"):
+            raise UserError(
+                f"study export to={self.to} needs url=https://..., where the study is served; got {self.url!r}."
+            )
+
+
+@dataclass
+class ImportOptions:
+    """The options of study import."""
+
+    study: str = option("study", "folder of the packet that was answered")
+    answers: list[str] | str | None = option(
+        None, "files of answers (answers.sqlite, *.json of the page, mushra.csv, long *.csv); none: STUDY.responses"
+    )
+
+    def __post_init__(self) -> None:
+        """Takes one file for a list of one."""
+        self.answers = [self.answers] if isinstance(self.answers, str) else self.answers
