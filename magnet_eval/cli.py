@@ -58,6 +58,7 @@ VERBS = {
     "train": Verb("make the embedded tiny models again", options.TrainOptions, "what=magnet minutes=60"),
 }
 STUDY: dict[str, Verb] = {  # the actions of the verb study
+    "plan": Verb("how many raters and prompts find what difference", study.PlanOptions, "raters=[20,40] systems=3"),
     "serve": Verb(
         "collect answers: the page for listeners, and its server", study.ServeOptions, "study=study port=8000"
     ),
@@ -66,6 +67,7 @@ STUDY: dict[str, Verb] = {  # the actions of the verb study
         study.SimulateOptions,
         "study=study raters=20 effects='{musicgen-tiny: 8}'",
     ),
+    "analyse": Verb("what the ratings say", study.AnalyseOptions, "study=study runs=[results/quickstart-v1]"),
     "withdraw": Verb("delete what a listener gave", study.WithdrawOptions, "study=study code=r_0123456789abcdef"),
 }
 VERBS |= {f"study {action}": verb for action, verb in STUDY.items()}

@@ -3,7 +3,7 @@
 A correlation of 1 means that the metric orders as people do: for a metric of which less is better, the sign is turned.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np

@@ -155,3 +155,64 @@ class ImportOptions:
     def __post_init__(self) -> None:
         """Takes one file for a list of one."""
         self.answers = [self.answers] if isinstance(self.answers, str) else self.answers
+
+
+@dataclass
+class AnalyseOptions:
+    """The options of study analyse. None: as the study's plan says."""
+
+    study: str = option("study", "folder of the packet; answers are taken from STUDY.responses/ratings.jsonl")
+    runs: list[str] | None = option(None, "run folders whose metrics are held against the ratings; the plan's")
+    rules: list[str] | None = option(None, "screening rule sets that leave raters out; the plan's; []: none")
+    margin: float | None = option(None, "points within which systems count as equivalent; the plan's")
+    alpha: float | None = option(None, "level of significance; the plan's")
+    into_runs: bool = option(False, "also put the ratings into the runs' scores, for magnet-eval report")
+    seed: int = option(0, "of everything random")
+
+    def __post_init__(self) -> None:
+        """Refuses margins and levels that are none."""
+        if self.margin is not None and not self.margin > 0:
+            raise UserError(f"margin must be above 0, got {self.margin:g}.")
+        if self.alpha is not None:
+            between("alpha", self.alpha, 0.0001, 0.4999)
+        between("seed", self.seed, 0, 2**63 - 1)
+
+
+@dataclass
+class PlanOptions:
+    """The options of study plan. Spreads as in study simulate."""
+
+    raters: list[int] = field(default_factory=lambda: [10, 20, 40], metadata={"help": "numbers of raters"})
+    prompts: list[int] = field(default_factory=lambda: [20, 50, 100], metadata={"help": "numbers of prompts"})
+    per_rater: list[int] = field(
+        default_factory=lambda: [10, 20], metadata={"help": "numbers of prompts that a rater hears"}
+    )
+    systems: int = option(3, "systems that are compared")
+    extra: int = option(2, "clips a page has besides: gold, anchors")
+    dimensions: int = option(2, "questions, each in a pass of its own")
+    seconds: float = option(10.0, "length of a clip")
+    alpha: float = option(0.05, "level of significance, over all pairs and questions")
+    power: float = option(0.8, "how sure a difference is to be found")
+    system_item_sd: float = option(6.0, "points: how systems differ from prompt to prompt")
+    rater_system_sd: float = option(5.0, "points: how tastes for systems differ")
+    residual_sd: float = option(12.0, "points: what is left")
+    pilot: str | None = option(None, "folder of a study whose ratings say the three spreads")
+    json: bool = option(False, "one JSON document instead of a table")
+
+    def __post_init__(self) -> None:
+        """Refuses studies that cannot be."""
+        for name in ("raters", "prompts", "per_rater"):
+            if not getattr(self, name):
+                raise UserError(f"{name} is empty; give numbers, e.g. {name}=[20,40].")
+            for number in getattr(self, name):
+                between(name, number, 2 if name != "per_rater" else 1, 100_000)
+        between("systems", self.systems, 2, 100)
+        between("extra", self.extra, 0, 100)
+        between("dimensions", self.dimensions, 1, 20)
+        between("seconds", self.seconds, 0.1, 600)
+        between("alpha", self.alpha, 0.0001, 0.4999)
+        between("power", self.power, 0.5, 0.999)
+        for name in ("system_item_sd", "rater_system_sd", "residual_sd"):
+            between(name, getattr(self, name), 0, 100)
+        if not self.system_item_sd + self.rater_system_sd + self.residual_sd > 0:
+            raise UserError("all three spreads are 0: then two answers say everything. Give those of a pilot.")

@@ -43,11 +43,12 @@ class Design:
 
 def design(
     spread: Spread, raters: int, prompts: int, per_rater: int, *,
-    systems: int = 2, dimensions: int = 1, seconds: float = 10.0, alpha: float = 0.05, power: float = 0.8,
+    systems: int = 2, extra: int = 0, dimensions: int = 1, seconds: float = 10.0,
+    alpha: float = 0.05, power: float = 0.8,
 ) -> Design:  # fmt: skip
     """What a study of this size can show. Alpha is shared out over all pairs and questions, as Holm's first step does.
 
-    systems: how many clips a page has, anchors and gold included, as far as minutes go.
+    extra: clips that a page has besides the systems', anchors and gold; they only cost time.
     """
     from scipy.special import stdtrit
 
@@ -62,7 +63,7 @@ def design(
     error = variance**0.5
     detectable = float(stdtrit(freedom, 1 - alpha / tests / 2) + stdtrit(freedom, power)) * error
     provable = float(stdtrit(freedom, 1 - alpha) + stdtrit(freedom, (1 + power) / 2)) * error
-    minutes = per_rater * dimensions * (systems * seconds * PLAYS + PAGE_SECONDS) / 60
+    minutes = per_rater * dimensions * ((systems + extra) * seconds * PLAYS + PAGE_SECONDS) / 60
     return Design(raters, prompts, per_rater, answers, minutes, detectable, provable)
 
 

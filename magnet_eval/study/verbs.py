@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from magnet_eval.lookup import UserError
-from magnet_eval.study.options import ServeOptions, SimulateOptions, WithdrawOptions
+from magnet_eval.study.options import AnalyseOptions, PlanOptions, ServeOptions, SimulateOptions, WithdrawOptions
 
 if TYPE_CHECKING:
     from magnet_eval.study.server import Site
@@ -43,6 +43,20 @@ def withdraw(chosen: WithdrawOptions) -> str:
     )
     n_pages = answers.withdraw(chosen.code)
     return f"{n_pages} pages deleted. Import and analyse again: what was made from the answers before still has them."
+
+
+def analyse(chosen: AnalyseOptions) -> str:
+    """What the ratings say, in words and as a table, and where the rest is."""
+    from magnet_eval.study import printed
+
+    return printed.analyse(chosen)
+
+
+def plan(chosen: PlanOptions) -> str:
+    """What studies of several sizes would find."""
+    from magnet_eval.study import printed
+
+    return printed.plan(chosen)
 
 
 def _site(study: str, completion: str = "") -> "Site":

@@ -1,0 +1,155 @@
+"""Reading what an analysis needs, and writing STUDY.analysis.
+
+summary.json     everything, with and without the exclusions
+scores.jsonl     Score rows; clip_scores.jsonl: mean answer about every clip
+screening.csv    every rater and every rule
+methods.md       the paragraph to paste
+figures/*.svg    each a file of its own
+analysis.html    all of it on one page
+"""
+
+import csv
+import io
+import json
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, astuple, fields
+from pathlib import Path
+from typing import Any
+
+from magnet_eval.lookup import UserError
+from magnet_eval.records import ClipScore, Rating, Score, to_jsonl
+from magnet_eval.report.data import looks
+from magnet_eval.store import RunFolder, read_lines, write_atomic
+from magnet_eval.study import figures, rows, words
+from magnet_eval.study.analyse import BY_PROTOCOL, Analysis, Settings
+from magnet_eval.study.correlation import Agreement
+from magnet_eval.study.schema import Folders, read_packet, read_plan
+from magnet_eval.study.screening import Screening, Verdict
+
+log = logging.getLogger(__name__)
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run
+
+
+def read_ratings(folders: Folders) -> list[Rating]:
+    """The imported ratings. Raises UserError if there are none."""
+    path = folders.responses / "ratings.jsonl"
+    ratings = read_lines(Rating, path)
+    if not ratings:
+        raise UserError(
+            f"there are no ratings in {path}. Import the answers first: magnet-eval study import "
+            f"study={folders.study.name}."
+        )
+    return ratings
+
+
+def read_sessions(folders: Folders) -> list[dict[str, Any]]:
+    """Rows of sessions.csv; none where there is no such file."""
+    path = folders.responses / "sessions.csv"
+    if not path.is_file():
+        return []
+    try:
+        with path.open(encoding="utf-8", newline="") as lines:
+            return list(csv.DictReader(lines))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"cannot read {path}: {error}. Export the answers again.") from error
+
+
+def settings(
+    folders: Folders, rules: Sequence[str] | None, margin: float | None, alpha: float | None, seed: int
+) -> Settings:
+    """The packet's scales and the plan's decisions; what is given here instead is logged as a change of the plan."""
+    packet, plan = read_packet(folders), read_plan(folders)
+    planned = plan.exclusions or BY_PROTOCOL[packet.protocol]
+    chosen = planned if rules is None else list(rules)
+    for name, before, after in (
+        ("exclusions", planned, chosen),
+        ("margin", plan.margin, plan.margin if margin is None else margin),
+        ("alpha", plan.alpha, plan.alpha if alpha is None else alpha),
+    ):
+        if before != after:
+            log.warning("%s: planned were %s, used are %s; say so where you publish.", name, before, after)
+    scales = {row.id: (row.scale[0], row.scale[1]) for row in packet.dimensions} if packet.protocol != "ab" else {}
+    return Settings(
+        packet.study_id, packet.protocol, tuple(plan.systems), scales, tuple(chosen),
+        plan.margin if margin is None else margin, plan.alpha if alpha is None else alpha, seed,
+    )  # fmt: skip
+
+
+def read_runs(paths: Iterable[str]) -> tuple[list[Score], list[ClipScore]]:
+    """Scores of the runs, without those of people. Raises UserError on a folder that holds no run."""
+    scores: list[Score] = []
+    clips: list[ClipScore] = []
+    for path in paths:
+        folder = RunFolder(Path(path).expanduser())
+        if not folder.path.is_dir():
+            raise UserError(f"there is no run {folder.path}. Give run folders: runs=[results/quickstart-v1].")
+        scores += [row for row in folder.scores() if not rows.is_people(row)]
+        clips += [row for row in folder.clip_scores() if not rows.is_people(row)]
+    return scores, clips
+
+
+def write(analysis: Analysis, agreements: Sequence[Agreement], out: Path) -> Path:
+    """Writes the folder ``out``; the page in it. Figures of an earlier analysis go."""
+    from magnet_eval.study.results_page import page
+
+    systems = dict.fromkeys(label for grid in analysis.grids for label in grid.systems)
+    drawn = figures.all_figures(analysis, looks(dict.fromkeys(systems, "")))
+    paragraph = words.methods(analysis)
+    for stale in (out / "figures").glob("*.svg"):
+        stale.unlink()
+    for name, figure in drawn.items():
+        write_atomic(out / "figures" / f"{name}.svg", figures.standalone(figure))
+    write_atomic(out / "scores.jsonl", to_jsonl(rows.scores(analysis, agreements)))
+    write_atomic(out / "clip_scores.jsonl", to_jsonl(rows.clip_scores(analysis)))
+    write_atomic(out / "screening.csv", screening_csv(analysis.screening))
+    write_atomic(out / "methods.md", paragraph + "\n")
+    write_atomic(out / "summary.json", json.dumps(summary(analysis, agreements), indent=1, ensure_ascii=False) + "\n")
+    write_atomic(out / "analysis.html", page(analysis, agreements, drawn, paragraph))
+    return out / "analysis.html"
+
+
+def summary(analysis: Analysis, agreements: Sequence[Agreement]) -> dict[str, Any]:
+    """Everything as plain values."""
+    return {
+        "settings": asdict(analysis.settings),
+        "left_out": analysis.problems,
+        "raters_left_out": sorted(analysis.dropped),
+        "sentences": words.sentences(analysis.kept),
+        "changed_by_exclusions": words.changed(analysis),
+        "with_exclusions": asdict(analysis.kept),
+        "without_exclusions": asdict(analysis.everyone),
+        "metrics_and_people": [asdict(row) for row in agreements],
+    }
+
+
+def screening_csv(screening: Screening) -> str:
+    """Every verdict as a row; a cell that a spreadsheet would run as a formula is quoted."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow([field.name for field in fields(Verdict)])
+    writer.writerows([[_cell(value) for value in astuple(row)] for row in screening.verdicts])
+    return file.getvalue()
+
+
+def into_runs(analysis: Analysis, paths: Iterable[str]) -> None:
+    """Puts the ratings of each run's own systems among its scores, in the place of earlier ones, for its report."""
+    made, of_clips = rows.scores(analysis), rows.clip_scores(analysis)
+    for path in paths:
+        folder = RunFolder(Path(path).expanduser())
+        with folder.lock():
+            own = _labels(folder)
+            folder.replace_scores(
+                [row for row in made if row.system in own and row.versus in {"", *own}], rows.is_people
+            )
+            others = [row for row in folder.clip_scores() if not rows.is_people(row)]
+            folder.write_clip_scores([*others, *(row for row in of_clips if row.system in own)])
+
+
+def _labels(folder: RunFolder) -> set[str]:
+    named: Mapping[str, Any] = folder.manifest().get("systems", {})
+    return set(named) or {row.system for row in folder.scores()}
+
+
+def _cell(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

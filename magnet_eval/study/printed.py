@@ -1,0 +1,88 @@
+"""What study analyse and study plan print."""
+
+import json
+from dataclasses import asdict
+from itertools import product
+
+import numpy as np
+
+from magnet_eval.lookup import UserError
+from magnet_eval.store import write_atomic
+from magnet_eval.study import correlation, output, planning, words
+from magnet_eval.study.analyse import Analysis
+from magnet_eval.study.analyse import analyse as analysed
+from magnet_eval.study.options import AnalyseOptions, PlanOptions
+from magnet_eval.study.schema import Folders, read_plan
+from magnet_eval.study.screening import screen
+from magnet_eval.table import table
+
+
+def analyse(chosen: AnalyseOptions) -> str:
+    """Analyses the ratings of a study and writes STUDY.analysis; the answer in words, with where the rest is."""
+    folders = Folders.of(chosen.study)
+    ratings, sessions = output.read_ratings(folders), output.read_sessions(folders)
+    settings = output.settings(folders, chosen.rules, chosen.margin, chosen.alpha, chosen.seed)
+    try:
+        found = analysed(ratings, sessions, settings)
+    except UserError:
+        verdicts = output.screening_csv(screen(ratings, sessions, settings.scales))
+        write_atomic(folders.analysis / "screening.csv", verdicts)  # says who was left out, and why
+        raise
+    runs = read_plan(folders).runs if chosen.runs is None else chosen.runs
+    scores, clip_scores = output.read_runs(runs)
+    rng = np.random.default_rng(chosen.seed)
+    agreements = [row for grid in found.grids for row in correlation.agreements(grid, scores, clip_scores, rng)]
+    page = output.write(found, agreements, folders.analysis)
+    if chosen.into_runs:
+        output.into_runs(found, runs)
+    return "\n".join([*_answer(found), "", *_left_out(found), f"analysis: {page}"])
+
+
+def plan(chosen: PlanOptions) -> str:
+    """Every size of study as a row: what it costs a rater and what it finds."""
+    spreads = {"": planning.Spread(chosen.system_item_sd, chosen.rater_system_sd, chosen.residual_sd)}
+    if chosen.pilot is not None:
+        spreads = planning.from_pilot(output.read_ratings(Folders.of(chosen.pilot)))
+    sizes = dict.fromkeys((r, p, min(k, p)) for r, p, k in product(chosen.raters, chosen.prompts, chosen.per_rater))
+    given = {name: getattr(chosen, name) for name in ("systems", "extra", "dimensions", "seconds", "alpha", "power")}
+    designs = {name: [planning.design(spread, *size, **given) for size in sizes] for name, spread in spreads.items()}
+    if chosen.json:
+        found = {
+            name: {"spread": asdict(spreads[name]), "designs": [asdict(row) for row in designs[name]]}
+            for name in spreads
+        }
+        return json.dumps(found, indent=1, ensure_ascii=False)
+    return "\n\n".join(_sizes(name, spreads[name], rows, chosen) for name, rows in designs.items())
+
+
+def _answer(found: Analysis) -> list[str]:
+    rows = [[row.dimension.upper(), row.system, words.mean_text(row), str(row.n)] for row in found.kept.conditions]
+    return [table(["question", "system", "mean [95 %]", "n"], rows), "", *words.sentences(found.kept)]
+
+
+def _left_out(found: Analysis) -> list[str]:
+    n, rules = len(found.screening.raters), " + ".join(found.settings.exclusions)
+    lines = [f"{len(found.dropped)} of {n} raters left out ({rules})." if rules else f"All {n} raters kept."]
+    lines += [f"{n} ratings left out: {reason}." for reason, n in found.problems.items()]
+    lines += ["Changed by the exclusions: " + line for line in words.changed(found)]
+    return lines
+
+
+def _sizes(name: str, spread: planning.Spread, designs: list[planning.Design], chosen: PlanOptions) -> str:
+    rows = [
+        [str(row.raters), str(row.prompts), str(row.per_rater), f"{row.minutes:.0f}", str(row.answers),
+         f"{row.detectable:.1f}", f"{row.provable:.1f}"]
+        for row in sorted(designs, key=lambda row: row.detectable)
+    ]  # fmt: skip
+    spreads = f"{spread.system_prompt:.3g}, {spread.rater_system:.3g} and {spread.residual:.3g} points"
+    headings = ["raters", "prompts", "prompts a rater", "minutes a rater", "answers a system", "finds", "proves"]
+    return "\n".join(
+        [
+            *([f"{name.upper()}"] if name else []),
+            table(headings, rows),
+            f"finds: the smallest difference found with a power of {chosen.power:g} among {chosen.systems} systems and "
+            f"{chosen.dimensions} questions; proves: the smallest margin within which equal systems are shown to be.",
+            f"Spreads of system x prompt, rater x system, residual: {spreads}.",
+            "More prompts, fewer of them for each rater, find more with as many answers.",
+        ]
+    )
