@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from magnet_eval import speed
 from magnet_eval.records import ClipScore, Score
 from magnet_eval.stats import LEVEL
 from magnet_eval.study import intervals
@@ -59,9 +60,9 @@ def _by_clip(
 
 
 def _by_system(grid: Grid, scores: Sequence[Score], rng: np.random.Generator) -> Iterator[Agreement]:
-    plain = [row for row in scores if not row.versus and row.better and row.system in grid.systems]
-    for key in dict.fromkeys((row.metric, row.preset, _params(row)) for row in plain):
-        rows = {row.system: row for row in plain if (row.metric, row.preset, _params(row)) == key}
+    plain = [row for row in scores if not row.versus and row.better and row.metric not in speed.METRICS]
+    for key in dict.fromkeys((row.metric, row.preset) for row in plain):
+        rows = {row.system: row for row in plain if (row.metric, row.preset) == key and row.system in grid.systems}
         if len(rows) < MIN_SYSTEMS:
             continue
         first = next(iter(rows.values()))
@@ -71,12 +72,7 @@ def _by_system(grid: Grid, scores: Sequence[Score], rng: np.random.Generator) ->
         if value is not None:
             drawn = (rank_correlation(metric, means) for means in _resampled_systems(grid, rng))
             low, high = _interval([rho for rho in drawn if rho is not None])
-            yield Agreement(grid.dimension, *key[:2], first.label, "system", value, low, high, len(rows), grid.prompts)
-
-
-def _params(row: Score) -> str:
-    """What tells rows of one metric and system apart: batch sizes and stages, not what it was computed against."""
-    return str({name: row.params[name] for name in ("batch", "stage", "quantile") if name in row.params})
+            yield Agreement(grid.dimension, *key, first.label, "system", value, low, high, len(rows), grid.prompts)
 
 
 def _of_clips(grid: Grid, rows: Sequence[ClipScore]) -> np.ndarray:

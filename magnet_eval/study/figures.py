@@ -80,13 +80,18 @@ def prompts(grid: Grid) -> Figure:
     rows = np.flatnonzero(np.isfinite(means).any(axis=1))
     rows = rows[np.argsort(-np.nanmean(means[rows], axis=1), kind="stable")]
     with mpl.rc_context(STYLE):
-        figure, axes = canvas(1.1 + 0.17 * len(rows))
+        figure, axes = canvas(0.9 + 0.19 * len(rows))
         shown = np.ma.masked_invalid(means[rows])
-        image = axes.imshow(shown, aspect="auto", cmap="cividis", interpolation="nearest")
-        bar = figure.colorbar(image, ax=axes, shrink=min(1.0, 12 / len(rows)), aspect=18)
-        bar.outline.set_visible(False)
-        axes.set_xticks(range(len(grid.systems)), grid.systems, rotation=20, ha="right")
-        axes.set_yticks(range(len(rows)), [grid.prompts[row] for row in rows], fontsize=7)
+        low, high = float(shown.min()), float(shown.max())
+        axes.pcolormesh(shown, cmap="cividis", vmin=low, vmax=max(high, low + 1e-9))  # shapes: no picture in the page
+        for (y, x), value in np.ndenumerate(shown):
+            if np.isfinite(value):
+                dark = value < (low + high) / 2  # the colours' own two grounds, whatever the page's is
+                colour = "#ffffff" if dark else "#000000"
+                axes.text(x + 0.5, y + 0.5, f"{value:.0f}", ha="center", va="center", fontsize=7, color=colour)
+        axes.set_xticks(np.arange(len(grid.systems)) + 0.5, grid.systems, rotation=20, ha="right")
+        axes.set_yticks(np.arange(len(rows)) + 0.5, [grid.prompts[row] for row in rows], fontsize=7)
+        axes.invert_yaxis()
         svg = to_svg(figure, f"prompts-{grid.dimension}")
     caption = f"mean answer in points · {len(rows)} prompts, the best rated first · empty: no answer"
     return Figure(svg, f"{grid.dimension.upper()}: prompt by prompt", caption, PIXELS)
