@@ -103,9 +103,9 @@ def side_by_side(embedder: Any) -> Iterator[Callable[..., Iterable[Any]]]:
 class EmbeddingCache:
     """Embeddings by content in the folder ``cache``."""
 
-    def __init__(self, cache: Path, progress: Progress) -> None:
-        """Reads nothing yet."""
-        self.cache, self.progress = cache, progress
+    def __init__(self, cache: Path, progress: Progress, device: str = "cpu") -> None:
+        """Reads nothing yet. ``device`` is what networks run on: auto, cpu, cuda or cuda:N."""
+        self.cache, self.progress, self.device = cache, progress, device
         self.built: dict[Named, Any] = {}
         self.cards: dict[Named, Card] = {}
 
@@ -113,7 +113,7 @@ class EmbeddingCache:
         """The embedder, loaded once."""
         name = hearing.embedder, hearing.options
         if name not in self.built:
-            self.built[name] = embedders.build(hearing.embedder, **dict(hearing.options))
+            self.built[name] = embedders.build(hearing.embedder, self.device, **dict(hearing.options))
         return self.built[name]
 
     def card(self, hearing: Hearing) -> Card:
@@ -152,34 +152,50 @@ class EmbeddingCache:
             return {}
         what, failed = f"embed with {hearing.embedder}", dict[Item, str]()
         self.progress(what, 0, len(missing))
-        work = sorted(missing.values(), key=lambda same: same[0].path is not None)
-        n_texts = sum(same[0].path is None for same in work)
-        attempt = partial(self.attempt, hearing)
+        texts = [same for same in missing.values() if same[0].path is None]
+        clips = [same for same in missing.values() if same[0].path is not None]
+        size = getattr(self.embedder(hearing), "batch", 1)
+        groups = [clips[start : start + size] for start in range(0, len(clips), size)]
+        attempt, done = partial(self.attempt, hearing), 0
         with side_by_side(self.embedder(hearing)) as map_clips:
             # tokenizers are not safe in threads
-            reasons = chain(map(attempt, work[:n_texts]), map_clips(attempt, work[n_texts:]))
-            for done, (same, reason) in enumerate(zip(work, reasons, strict=True), start=1):
-                failed |= dict.fromkeys(same, reason) if reason else {}
-                self.progress(what, done, len(work))
+            for reasons in chain(map(attempt, [[same] for same in texts]), map_clips(attempt, groups)):
+                for item, reason in reasons.items():
+                    failed |= dict.fromkeys(missing[self.path(hearing, item)], reason) if reason else {}
+                done += len(reasons)
+                self.progress(what, done, len(missing))
         return failed
 
-    def attempt(self, hearing: Hearing, same: Sequence[Item]) -> str:
-        """Embeds items of one content; why it cannot be, "" if it can."""
+    def attempt(self, hearing: Hearing, group: Sequence[Sequence[Item]]) -> dict[Item, str]:
+        """Embeds one item of each content: why it cannot be, "" if it can. One that fails takes no other along."""
+        items = [same[0] for same in group]
         try:
-            self.compute(hearing, same[0])
+            self.compute(hearing, items)
         except DiskError:
             raise
         except (ValueError, RuntimeError) as error:
-            return str(error)
-        return ""
+            if len(group) == 1:
+                return {items[0]: str(error)}
+            return {item: reason for same in group for item, reason in self.attempt(hearing, [same]).items()}
+        return dict.fromkeys(items, "")
 
-    def compute(self, hearing: Hearing, item: Item) -> np.ndarray:
-        """Embeds one item and puts it into the cache: float32 [frames, d]. Raises UserError on unreadable audio."""
-        if item.path is None:
-            frames = self.embedder(hearing).embed_text([item.content])
+    def compute(self, hearing: Hearing, items: Sequence[Item]) -> list[np.ndarray]:
+        """Embeds items, one or a batch, and puts them into the cache: float32 [frames, d] of each.
+
+        Raises UserError on unreadable audio.
+        """
+        embedder = self.embedder(hearing)
+        if items[0].path is None:
+            made = [embedder.embed_text([item.content]) for item in items]
         else:
-            frames = self.embedder(hearing).embed(hearing.audio(item, self.card(hearing).sample_rate))
-        frames = np.asarray(frames, dtype=np.float32)
+            clips = [hearing.audio(item, self.card(hearing).sample_rate) for item in items]
+            alike = len(clips) > 1 and len({len(clip) for clip in clips}) == 1
+            made = embedder.embed_batch(clips) if alike else [embedder.embed(clip) for clip in clips]
+        return [self.keep(hearing, item, frames) for item, frames in zip(items, made, strict=True)]
+
+    def keep(self, hearing: Hearing, item: Item, made: np.ndarray) -> np.ndarray:
+        """Puts an item's frames into the cache, and gives them back. Raises UserError if they are not finite."""
+        frames = np.asarray(made, dtype=np.float32)
         if frames.ndim != 2 or not len(frames) or not np.isfinite(frames).all():
             raise UserError(f"embedder {hearing.embedder} gives no finite frames for {item.path or item.content!r}.")
         buffer = io.BytesIO()
@@ -194,7 +210,7 @@ class EmbeddingCache:
                 return content["frames"]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             log.warning("embedding of %s is made anew: %s", item.id, error)
-            return self.compute(hearing, item)
+            return self.compute(hearing, [item])[0]
 
     def embeddings(self, hearing: Hearing, items: Sequence[Item]) -> Embeddings:
         """One record of all items, in order."""

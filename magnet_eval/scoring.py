@@ -100,7 +100,7 @@ class Scorer:
         """Lists what there is to score. Raises UserError if that is nothing."""
         self.protocol, self.folder = protocol, folder
         self.baseline = protocol.systems[0].label
-        self.embedding = EmbeddingCache(folder.cache, progress)
+        self.embedding = EmbeddingCache(folder.cache, progress, protocol.generation.device)
         self.prompts = folder.prompts()
         self.rows: list[Score] = []
         self.clip_rows: list[ClipScore] = []

@@ -131,3 +131,41 @@ def test_the_tiny_networks_hear_a_clip_alike_in_any_thread(tmp_path):
         with embedding.side_by_side(embedder) as map_clips:
             found = list(map_clips(embedder.embed, [samples] * 4))
         assert all(np.array_equal(found[0], other) for other in found[1:])
+
+
+class Batches(Ear):
+    """The same, five clips of one length at a time."""
+
+    batch = 5
+
+    def embed_batch(self, clips):
+        self.sizes = [*getattr(self, "sizes", []), len(clips)]
+        assert len({len(clip) for clip in clips}) == 1
+        return [self.embed(clip) for clip in clips]
+
+
+def test_batches_are_full_and_one_that_fails_is_done_clip_by_clip(cache_of, clips):
+    cache = cache_of(Batches)
+    audio.write(clips[3].path, np.ones(RATE // 4), RATE)
+    loud = Item("clip3", file_hash(clips[3].path), clips[3].path)
+    assert cache.ensure(HEARING, [*clips[:3], loud, *clips[4:]]) == {loud: "too loud"}
+    assert cache.embedder(HEARING).sizes == [5, 5, 2]
+    kept = [item for item in clips if item.id != "clip3"]
+    alone = cache_of(Ear, "alone")
+    alone.ensure(HEARING, kept)
+    assert np.array_equal(cache.embeddings(HEARING, kept).frames, alone.embeddings(HEARING, kept).frames)
+
+
+def test_clips_of_several_lengths_are_no_batch(cache_of, clips):
+    audio.write(clips[1].path, np.zeros(RATE // 2), RATE)
+    items = [clips[0], Item("long", file_hash(clips[1].path), clips[1].path)]
+    cache = cache_of(Batches)
+    assert cache.ensure(HEARING, items) == {}
+    assert not hasattr(cache.embedder(HEARING), "sizes") and cache.embedder(HEARING).n_clips == 2
+
+
+def test_an_embedder_goes_where_the_run_does(tmp_path, monkeypatch):
+    places = []
+    monkeypatch.setattr(embedders, "build", lambda name, device="cpu", **options: places.append(device) or Ear())
+    EmbeddingCache(tmp_path, silent, "cuda:1").embedder(HEARING)
+    assert places == ["cuda:1"]

@@ -1,8 +1,9 @@
 """Embedders: networks that turn audio into frames of numbers, which the metrics then compare.
 
 To add one: a file in this folder and a line in EMBEDDERS. An embedder is a class that is built with a device and has
-what ``Embedder`` lists; one for text metrics also has ``embed_text(texts) -> [n, d]``, and a small one may say
-``thread_safe = True``, so that several clips are embedded at a time.
+what ``Embedder`` lists; one for text metrics also has ``embed_text(texts) -> [n, d]``. Several clips at a time are
+embedded by a small one that says ``thread_safe = True``, and by one with ``batch``, how many it takes at once, and
+``embed_batch(clips of one length) -> list of frames``.
 """
 
 import hashlib
@@ -60,7 +61,17 @@ class Embedder(Protocol):
 
 
 def build(name: str, device: str = "cpu", **options: Any) -> Embedder:
-    """The embedder of a name, or of the user's own pkg.module:object. Raises UserError if its weights are missing."""
+    """The embedder of a name, or of the user's own pkg.module:object, on ``device`` (auto, cpu, cuda, cuda:N).
+
+    Raises UserError if its weights are missing, or the device.
+    """
+    if device != "cpu":
+        import torch
+
+        from magnet_eval.generators.checkpoints import pick_device
+
+        device = str(pick_device(device))
+        torch.backends.cudnn.allow_tf32 = False  # else convolutions keep 10 bits, and embeddings are another network's
     return lookup.load(EMBEDDERS, name, "embedder")(device=device, **options)
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from magnet_eval.embedders import hash_of
 from magnet_eval.embedders.clap_layout import load
-from magnet_eval.embedders.network import place_of, samples_of
+from magnet_eval.embedders.network import batch_on, place_of, samples_of
 from magnet_eval.lookup import UserError, check
 
 SAMPLE_RATE, WINDOW = 48_000, 480_000  # 10 s
@@ -81,17 +81,17 @@ class Towers:
         self.filters = torch.from_numpy(filters).float().to(device)
 
     def log_mel(self, window: Tensor) -> Tensor:
-        """Mel power spectrogram in dB of audio [T]: [1 + T // 480, 64]."""
+        """Mel power spectrogram in dB of audio [B, T]: [B, 1 + T // 480, 64]."""
         taper = torch.hann_window(N_FFT, device=window.device)
         spectrum = torch.stft(window, N_FFT, HOP, window=taper, pad_mode="reflect", return_complex=True)
-        return 10 * (spectrum.abs().square().T @ self.filters).clamp(min=1e-10).log10()
+        return 10 * (spectrum.abs().square().mT @ self.filters).clamp(min=1e-10).log10()
 
-    def audio(self, window: Tensor) -> Tensor:
-        """10 s of audio -> a unit vector [d]."""
-        mel = self.log_mel(window.to(self.device)).expand(1, 4 if self.fused else 1, -1, -1)
+    def audio(self, windows: Tensor) -> Tensor:
+        """Windows of 10 s [B, T] -> unit vectors [B, d]."""
+        mel = self.log_mel(windows.to(self.device))[:, None].expand(-1, 4 if self.fused else 1, -1, -1)
         # transformers' own front end calls a random clip of each batch "longer" where none is; laion-clap does not.
-        longer = torch.zeros(1, 1, dtype=torch.bool, device=self.device)
-        return self.model.get_audio_features(input_features=mel, is_longer=longer).pooler_output[0]
+        longer = torch.zeros(len(windows), 1, dtype=torch.bool, device=self.device)
+        return self.model.get_audio_features(input_features=mel, is_longer=longer).pooler_output
 
     def text(self, texts: Sequence[str]) -> Tensor:
         """Texts -> unit vectors [n, d]; what is beyond 77 tokens is not read, as in laion-clap."""
@@ -140,6 +140,7 @@ class ClapEmbedder:
 
         Raises UserError if weights or tokenizer are missing or damaged, or if all texts look alike to this CLAP.
         """
+        self.batch = batch_on(device)
         self.crop, self.padding = check("crop", crop, CROPS), check("padding", padding, PADDINGS)
         self.seed = seed
         self.place = place_of(weights)
@@ -171,11 +172,17 @@ class ClapEmbedder:
         seed = self.seed if self.crop == "seeded" else ""
         return hash_of(self.name, f"{self.version} {self.crop} {seed} {self.padding}", self.files)
 
-    @torch.inference_mode()
     def embed(self, audio: np.ndarray) -> np.ndarray:
         """Mono [T] at 48 kHz -> unit vectors float32 [windows, d]."""
-        parts = windows_of(samples_of(audio, 1, SAMPLE_RATE, self.name), self.crop, self.seed)
-        return torch.stack([self.towers.audio(padded(part, self.padding)) for part in parts]).cpu().numpy()
+        return self.embed_batch([audio])[0]
+
+    @torch.inference_mode()
+    def embed_batch(self, clips: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The same of several clips."""
+        cuts = [windows_of(samples_of(audio, 1, SAMPLE_RATE, self.name), self.crop, self.seed) for audio in clips]
+        windows = torch.stack([padded(part, self.padding) for parts in cuts for part in parts])
+        vectors = torch.cat([self.towers.audio(group) for group in windows.split(self.batch)])
+        return [part.cpu().numpy() for part in vectors.split([len(parts) for parts in cuts])]
 
     @torch.inference_mode()
     def embed_text(self, texts: Sequence[str]) -> np.ndarray:

@@ -53,9 +53,9 @@ class LaionTowers:
             raise UserError(f"{place} does not fit laion-clap: {' '.join(str(error).split())[:300]}") from error
         self.module.eval().requires_grad_(False)
 
-    def audio(self, window: Tensor) -> Tensor:
-        """10 s of audio -> a unit vector [d]."""
-        return self.module.get_audio_embedding_from_data(window[None].to(self.device), use_tensor=True)[0]
+    def audio(self, windows: Tensor) -> Tensor:
+        """Windows of 10 s [B, T] -> unit vectors [B, d]."""
+        return self.module.get_audio_embedding_from_data(windows.to(self.device), use_tensor=True)
 
     def text(self, texts: Sequence[str]) -> Tensor:
         """Texts -> unit vectors [n, d]."""

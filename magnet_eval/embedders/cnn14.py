@@ -5,6 +5,7 @@ parameters, as long as the window, and 10 ms of audio are one hop. So are its me
 not agree on: the file's are what it was trained with.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from magnet_eval.embedders import hash_of
-from magnet_eval.embedders.network import fill, in_batches, place_of, read_state, samples_of
+from magnet_eval.embedders.network import batch_on, fill, in_batches, place_of, read_state, samples_of
 from magnet_eval.lookup import UserError
 
 RATES = {256: 8_000, 512: 16_000, 1024: 32_000}  # window in samples -> Hz
@@ -98,7 +99,7 @@ class Cnn14Embedder:
         """Raises UserError if the weights are missing, damaged or another network's."""
         path = place_of(weights)
         self.files = [path]
-        self.device = device
+        self.device, self.batch = device, batch_on(device)
         state = read_state(path, "model")
         n_fft = state[FILTERS].shape[-1] if FILTERS in state else 0
         if n_fft not in RATES:
@@ -118,5 +119,9 @@ class Cnn14Embedder:
 
     def embed(self, audio: np.ndarray) -> np.ndarray:
         """Mono [T] -> float32 [1, 2575]. Raises UserError if it is shorter than the 32 frames that pooling needs."""
-        samples = samples_of(audio, self.shortest, self.sample_rate, self.name)
-        return in_batches(self.model, 1, samples[None].to(self.device))
+        return self.embed_batch([audio])[0]
+
+    def embed_batch(self, clips: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The same of several clips of one length."""
+        samples = [samples_of(audio, self.shortest, self.sample_rate, self.name) for audio in clips]
+        return list(in_batches(self.model, self.batch, torch.stack(samples).to(self.device))[:, None])

@@ -73,6 +73,11 @@ def in_batches(network: Callable[..., Tensor], size: int, *inputs: Tensor) -> np
     return frames
 
 
+def batch_on(device: str) -> int:
+    """How many clips go into a network at a time: on a CPU one, where more gain nothing and each keeps its bits."""
+    return 16 if str(device).startswith("cuda") else 1
+
+
 def samples_of(audio: np.ndarray, shortest: int, rate: int, name: str) -> Tensor:
     """Mono audio as float32 [T]. Raises UserError if it has fewer than ``shortest`` samples."""
     if len(audio) < shortest:
