@@ -59,6 +59,12 @@ VERBS = {
 }
 STUDY: dict[str, Verb] = {  # the actions of the verb study
     "plan": Verb("how many raters and prompts find what difference", study.PlanOptions, "raters=[20,40] systems=3"),
+    "prepare": Verb(
+        "make a blinded packet of clips, and its key",
+        study.PrepareOptions,
+        "run=results/quickstart-v1 systems=[magnet-tiny,musicgen-tiny] out=study",
+    ),
+    "check": Verb("look for anything that tells a listener what is what", study.CheckOptions, "study=study"),
     "serve": Verb(
         "collect answers: the page for listeners, and its server", study.ServeOptions, "study=study port=8000"
     ),
@@ -67,6 +73,8 @@ STUDY: dict[str, Verb] = {  # the actions of the verb study
         study.SimulateOptions,
         "study=study raters=20 effects='{musicgen-tiny: 8}'",
     ),
+    "export": Verb("make of a packet what other tools take", study.ExportOptions, "to=webmushra study=study"),
+    "import": Verb("make ratings of answers", study.ImportOptions, "study=study answers=mushra.csv"),
     "analyse": Verb("what the ratings say", study.AnalyseOptions, "study=study runs=[results/quickstart-v1]"),
     "withdraw": Verb("delete what a listener gave", study.WithdrawOptions, "study=study code=r_0123456789abcdef"),
 }
@@ -74,6 +82,7 @@ VERBS |= {f"study {action}": verb for action, verb in STUDY.items()}
 FUNCTIONS = {  # each: options -> what goes to stdout
     **{name: f"magnet_eval.verbs:{name}" for name in VERBS},
     **{f"study {action}": f"magnet_eval.study.verbs:{action}" for action in STUDY},
+    "study import": "magnet_eval.study.verbs:take_in",  # import is a word of Python
     "list": "magnet_eval.listing:listing",
     "doctor": "magnet_eval.doctor:doctor",
 }
@@ -191,12 +200,13 @@ def details(name: str) -> str:
     verb = VERBS[name]
     values = compose.defaults(verb.options)
     lines = [f"magnet-eval {name} key=value ...", "", f"{verb.text[0].upper()}{verb.text[1:]}.", ""]
+    width = max(11, *(len(field.name) + 2 for field in dataclasses.fields(verb.options)))
     for field in dataclasses.fields(verb.options):
         value = "" if values[field.name] is None else f" [{values[field.name]}]"
-        lines.append(f"  {field.name + '=':11}{field.metadata.get('help', '')}{value}")
+        lines.append(f"  {field.name + '=':{width}}{field.metadata.get('help', '')}{value}")
         if field.name in compose.GROUPS:
-            lines.append(f"{'':13}one of: {', '.join(zoo.names(field.name + 's'))}")
-            lines.append(f"{'':13}{field.name}.KEY=VALUE changes a part of it; --cfg job shows all of them")
+            lines.append(f"{'':{width + 2}}one of: {', '.join(zoo.names(field.name + 's'))}")
+            lines.append(f"{'':{width + 2}}{field.name}.KEY=VALUE changes a part of it; --cfg job shows all of them")
     lines += ["", f"Example: magnet-eval {name} {verb.example}"]
     return "\n".join(lines)
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from magnet_eval.config import option
 from magnet_eval.decoding import between
 from magnet_eval.lookup import UserError, check
+from magnet_eval.study.schema import PROTOCOLS
 
-PROTOCOLS = ("multi_nr", "mushra", "ab", "acr")  # schema.py says what each of them shows
 CONTROLS = ("gold", "anchor35", "anchor70")
 PLATFORMS = ("prolific", "mturk")
 TARGETS = ("csv", "webmushra", *PLATFORMS)

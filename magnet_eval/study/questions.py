@@ -1,6 +1,6 @@
 """The questions that listeners are asked, as data: questions.yaml, and a file of the user's own over it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ def read_questions(own: str | None = None) -> Questions:
 
 
 def dimensions(questions: Questions, protocol: str, names: Sequence[str] | None) -> list[Dimension]:
-    """The dimensions of these names, or those that the protocol asks for by default. Raises UserError on unknown ones."""
+    """The dimensions of these names; none: those of the protocol. Raises UserError on unknown or unfit ones."""
     found = []
     for name in questions.methods[protocol] if names is None else names:
         check("dimension", name, questions.dimensions)
@@ -80,7 +80,7 @@ def dimensions(questions: Questions, protocol: str, names: Sequence[str] | None)
 
 def languages(questions: Questions, asked: Sequence[Dimension]) -> list[str]:
     """The languages in which everything is there. Raises UserError if there is none."""
-    parts = [questions.consent, *(one.question for one in asked), *(one.labels for one in asked)]
+    parts: list[Container[str]] = [questions.consent, *(one.question for one in asked), *(one.labels for one in asked)]
     found = [language for language in questions.consent if all(language in part for part in parts)]
     if not found:
         raise UserError("no language has consent, questions and labels; give all of them in one, e.g. en.")
@@ -102,4 +102,6 @@ def _load(path: Path) -> Any:
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"cannot read {path}: {' '.join(str(error).split())}. It is YAML, as questions.yaml.") from error
+        raise UserError(
+            f"cannot read {path}: {' '.join(str(error).split())}. It is YAML, as questions.yaml."
+        ) from error

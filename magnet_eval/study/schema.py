@@ -115,8 +115,7 @@ class Packet:
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
-        """Refuses other versions, unknown protocols, and ids that are none or that lead nowhere."""
-        _same_version("packet.json", self.schema_version)
+        """Refuses unknown protocols, and ids that are none or that lead nowhere."""
         check("protocol", self.protocol, PROTOCOLS)
         dimensions = {dimension.id for dimension in self.dimensions}
         passes = {one.pass_id for one in self.passes}
@@ -177,10 +176,6 @@ class Key:
     stimuli: dict[str, Stimulus]  # by id
     schema_version: int = SCHEMA_VERSION
 
-    def __post_init__(self) -> None:
-        """Refuses other versions."""
-        _same_version("key.json", self.schema_version)
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -200,10 +195,6 @@ class Plan:
     left_out: list[str] = field(default_factory=list)  # prompts that were asked to be left out
     runs: list[str] = field(default_factory=list)  # run folders
     schema_version: int = SCHEMA_VERSION
-
-    def __post_init__(self) -> None:
-        """Refuses other versions."""
-        _same_version("plan.json", self.schema_version)
 
 
 @dataclass(frozen=True)
@@ -259,7 +250,7 @@ def read_plan(folders: Folders) -> Plan:
 
 
 def read_key(folders: Folders, packet: Packet | None = None) -> Key:
-    """STUDY.key/key.json. Raises UserError if it is not there, is none, or is not the one that the packet commits to."""
+    """STUDY.key/key.json. Raises UserError if it is not there, is none, or not the one that the packet commits to."""
     path = folders.key / "key.json"
     packet = packet or read_packet(folders)
     if path.is_file() and sha256(path.read_bytes()) != packet.key_sha256:
@@ -302,13 +293,12 @@ def _assignment(row: dict[str, str], where: str) -> Assignment:
 
 def _read(kind: type[T], path: Path) -> T:
     try:
-        return typed(kind, json.loads(path.read_text(encoding="utf-8")))
+        values = json.loads(path.read_text(encoding="utf-8"))
+        version = values.get("schema_version") if isinstance(values, dict) else None
+        if version != SCHEMA_VERSION:
+            raise UserError(f"it has schema_version {version}; this magnet-eval reads {SCHEMA_VERSION}.")
+        return typed(kind, values)
     except OSError as error:
         raise UserError(f"no {path}: {error.strerror}. Prepare a study first: magnet-eval study prepare.") from error
     except ValueError as error:  # not JSON, or, as a UserError, not what it should be
         raise UserError(f"{path} is damaged: {error}") from error
-
-
-def _same_version(file: str, version: int) -> None:
-    if version != SCHEMA_VERSION:
-        raise UserError(f"{file} has schema_version {version}; this magnet-eval reads {SCHEMA_VERSION}.")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from magnet_eval import comparison
-from magnet_eval.lookup import UserError, check, unknown
+from magnet_eval.lookup import UserError, unknown
 from magnet_eval.records import Clip, Prompt
 from magnet_eval.study.schema import ROLES
 

@@ -3,10 +3,54 @@
 from typing import TYPE_CHECKING, Any
 
 from magnet_eval.lookup import UserError
-from magnet_eval.study.options import AnalyseOptions, PlanOptions, ServeOptions, SimulateOptions, WithdrawOptions
+from magnet_eval.study.options import (
+    AnalyseOptions,
+    CheckOptions,
+    ExportOptions,
+    ImportOptions,
+    PlanOptions,
+    PrepareOptions,
+    ServeOptions,
+    SimulateOptions,
+    WithdrawOptions,
+)
 
 if TYPE_CHECKING:
     from magnet_eval.study.server import Site
+
+
+def prepare(chosen: PrepareOptions) -> str:
+    """Makes a packet and its key: what is in them, and what to type next."""
+    from magnet_eval.progress import bar
+    from magnet_eval.study import summary
+    from magnet_eval.study.prepare import prepare as make
+
+    with bar() as progress:
+        packet, plan = make(chosen, progress)
+    return summary.prepared(packet, plan, chosen.out)
+
+
+def check(chosen: CheckOptions) -> str:
+    """Looks for what would tell a listener what is what: what was looked at, if there is nothing."""
+    from magnet_eval.study import schema, summary
+    from magnet_eval.study.check import check as look
+
+    return summary.checked(look(schema.Folders.of(chosen.study)), chosen.study)
+
+
+def export(chosen: ExportOptions) -> str:
+    """Makes of a packet what other tools and platforms take: where it is, and what to do with it."""
+    from magnet_eval.study.export import export as make
+
+    return make(chosen)
+
+
+def take_in(chosen: ImportOptions) -> str:
+    """Answers to ratings: how many, and how many rows were refused and why."""
+    from magnet_eval.study import summary
+    from magnet_eval.study.importing import take_in as read
+
+    return summary.taken_in(*read(chosen))
 
 
 def serve(chosen: ServeOptions) -> str:
