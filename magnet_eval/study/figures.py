@@ -6,7 +6,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 
-from magnet_eval.report.data import INK, System
+from magnet_eval.report.data import COLOURS, INK, System
 from magnet_eval.report.figures import GROUND, LINE, MUTED, STYLE, WIDTH, Figure, canvas, to_svg
 from magnet_eval.study.analyse import Analysis, Condition
 from magnet_eval.study.compare import Comparison
@@ -82,13 +82,10 @@ def prompts(grid: Grid) -> Figure:
     with mpl.rc_context(STYLE):
         figure, axes = canvas(0.9 + 0.19 * len(rows))
         shown = np.ma.masked_invalid(means[rows])
-        low, high = float(shown.min()), float(shown.max())
-        axes.pcolormesh(shown, cmap="cividis", vmin=low, vmax=max(high, low + 1e-9))  # shapes: no picture in the page
-        for (y, x), value in np.ndenumerate(shown):
+        axes.pcolormesh(shown, cmap=_veil(), vmin=float(shown.min()), vmax=max(float(shown.max()), shown.min() + 1))
+        for (y, x), value in np.ndenumerate(means[rows]):
             if np.isfinite(value):
-                dark = value < (low + high) / 2  # the colours' own two grounds, whatever the page's is
-                colour = "#ffffff" if dark else "#000000"
-                axes.text(x + 0.5, y + 0.5, f"{value:.0f}", ha="center", va="center", fontsize=7, color=colour)
+                axes.text(x + 0.5, y + 0.5, f"{value:.0f}", ha="center", va="center", fontsize=7)
         axes.set_xticks(np.arange(len(grid.systems)) + 0.5, grid.systems, rotation=20, ha="right")
         axes.set_yticks(np.arange(len(rows)) + 0.5, [grid.prompts[row] for row in rows], fontsize=7)
         axes.invert_yaxis()
@@ -157,6 +154,13 @@ def waterfall(analysis: Analysis) -> Figure:
         svg = to_svg(figure, "screening")
     caption = f"{len(analysis.screening.raters)} raters · a rater counts at the first rule that leaves them out"
     return Figure(svg, "Exclusions", caption, PIXELS)
+
+
+def _veil() -> Any:
+    """One colour, thin to thick, so that the page's own ink can be read on it, light or dark."""
+    from matplotlib.colors import LinearSegmentedColormap, to_rgba
+
+    return LinearSegmentedColormap.from_list("veil", [to_rgba(COLOURS[3], 0.03), to_rgba(COLOURS[3], 0.6)])
 
 
 def steps_of(analysis: Analysis) -> list[tuple[str, int]]:
