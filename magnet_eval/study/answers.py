@@ -75,11 +75,11 @@ class Answers:
         """The slot with the fewest listeners who finished or are at work; the first of several."""
         since = (datetime.now(UTC) - ABANDONED).isoformat(timespec="milliseconds")
         counts = self.connection.execute(
-            "SELECT slot, COUNT(*) FROM sessions WHERE withdrawn IS NULL AND (finished IS NOT NULL OR seen > ?) "
+            "SELECT slot, COUNT(*) AS n FROM sessions WHERE withdrawn IS NULL AND (finished IS NOT NULL OR seen > ?) "
             "GROUP BY slot",
             [since],
         )
-        taken = dict(counts.fetchall())
+        taken = {row["slot"]: row["n"] for row in counts}
         return min(self.slots, key=lambda slot: (taken.get(slot, 0), slot))
 
     def resume(self, session: str) -> dict[str, Any]:
@@ -87,7 +87,7 @@ class Answers:
         row = self._session(session)
         order = [{"page_id": one.page_id, "stimuli": list(one.stimuli)} for one in self.slots[row["slot"]]]
         done = self.connection.execute("SELECT page_id, t_server FROM pages WHERE session = ?", [session])
-        answered = dict(done.fetchall())
+        answered = {one["page_id"]: one["t_server"] for one in done}
         return {
             "session": session,
             "slot": row["slot"],

@@ -2,7 +2,7 @@
 
 import { Library, sound } from "./audio.js";
 import { Rating } from "./rating.js";
-import { headphones, minutes, thanks, welcome } from "./screens.js";
+import { headphones, thanks, welcome } from "./screens.js";
 import { Refused, Session, assignments, hasServer } from "./session.js";
 import { announce, h, heading, json, local, pause, progress, show, speak, t } from "./ui.js";
 

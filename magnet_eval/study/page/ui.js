@@ -47,7 +47,7 @@ export function icon(name) {
   const space = "http://www.w3.org/2000/svg";
   const [svg, path] = ["svg", "path"].map((tag) => document.createElementNS(space, tag));
   svg.setAttribute("viewBox", "0 0 24 24");
-  svg.setAttribute("class", `icon ${name}`);
+  svg.setAttribute("class", `icon shows-${name}`);
   svg.setAttribute("aria-hidden", "true");
   path.setAttribute("d", ICONS[name]);
   svg.append(path);
