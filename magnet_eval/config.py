@@ -16,6 +16,7 @@ from magnet_eval.model import CONTROLS as CONTROLS
 from magnet_eval.model import Model as Model
 from magnet_eval.typed import typed
 
+DTYPES = ("float32", "float16", "bfloat16")
 MAX_TEXT = 2000  # characters of a prompt: far above any caption. A text encoder may take fewer, and then warns
 
 
@@ -105,28 +106,51 @@ class Generation:
         check("device", device, ("auto", "cpu", "cuda"))
         if colon and not (device == "cuda" and index.isdecimal()):
             raise UserError(f"device must be auto, cpu, cuda or cuda:N, got {self.device!r}.")
-        check("dtype", self.dtype, ("float32", "float16", "bfloat16"))
+        check("dtype", self.dtype, DTYPES)
+
+
+SCENARIOS = ("single_stream", "offline", "server", "time_to_first_audio")
 
 
 @dataclass
 class Speed:
-    """How speed is measured."""
+    """How speed is measured; the scenarios are those of MLPerf, see speed/loop.py and speed/server.py."""
 
-    batches: list[int] = field(default_factory=lambda: [1, 8])
+    scenarios: list[str] = field(default_factory=lambda: ["offline"])
+    batches: list[int] = field(default_factory=lambda: [1, 8])  # of offline and server, as far as memory goes
     repeats: int = 5  # timed calls per system and batch size, after the warm-up
-    warmup: int = 1
+    queries: int = 64  # timed calls of the other scenarios: 64 carry a p90, 662 a p99
+    warmup: int = 10  # at most so many calls before those that count, fewer once three agree within 2 %; 0: none
     max_seconds: float = 60.0  # per system and batch size: timing stops early after that, and says its n
     seconds: float | None = None  # of audio; None: as long as the protocol's prompts
+    dtype: str | None = None  # None: that of the protocol's generation
+    weights: str | None = None  # random: models at their true size without a file, which speed does not depend on
+    chunk_seconds: float = 1.0  # of audio per piece where a system streams
+    bound: float | None = None  # seconds that nine in ten requests to the server may take; None: as long as the clip
 
     def __post_init__(self) -> None:
-        """Refuses empty measurements."""
+        """Refuses empty measurements, and numbers that are none of their kind."""
+        if not self.scenarios:
+            raise UserError(f"speed.scenarios is empty; give some of {', '.join(SCENARIOS)}.")
+        for scenario in self.scenarios:
+            check("speed.scenarios", scenario, SCENARIOS)
         if not self.batches:
             raise UserError("speed.batches is empty; give batch sizes, e.g. [1, 8].")
         for batch in self.batches:
             between("speed.batches", batch, 1, 4096)
         between("speed.repeats", self.repeats, 1)
+        between("speed.queries", self.queries, 1)
         between("speed.warmup", self.warmup, 0)
         between("speed.max_seconds", self.max_seconds, 0.1)
+        between("speed.chunk_seconds", self.chunk_seconds, 0.1, 600)
+        if self.seconds is not None:
+            between("speed.seconds", self.seconds, 0.1, 600)
+        if self.bound is not None:
+            between("speed.bound", self.bound, 0.001)
+        if self.dtype is not None:
+            check("speed.dtype", self.dtype, DTYPES)
+        if self.weights is not None:
+            check("speed.weights", self.weights, ("random",))
 
 
 @dataclass

@@ -141,6 +141,10 @@ class Timing(Record):
     dtype: str
     iterations: int  # decoding steps of one call
     network_evaluations: int  # forward passes per clip; guidance counts both halves
+    scenario: str = "offline"  # in which the calls were made
+    weights: str = ""  # "random": no checkpoint was read
+    warmup: tuple[float, ...] = ()  # wall seconds of the whole calls that came before and do not count
+    events: tuple[float, ...] = ()  # ``values`` by the device's own clock; CUDA only
 
 
 @dataclass(frozen=True)

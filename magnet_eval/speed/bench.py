@@ -1,59 +1,84 @@
-"""The verb ``bench``: load the systems, time them in turn, write timings and score rows into the run folder."""
+"""The verb ``bench``: systems in processes of their own, timed in turn; timings and score rows into the run folder."""
 
 import contextlib
 import logging
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any, NamedTuple
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
 
 from magnet_eval import speed
-from magnet_eval.config import Generation, Model, Speed
+from magnet_eval.config import Model, Speed
 from magnet_eval.environment import environment
 from magnet_eval.lookup import UserError
 from magnet_eval.progress import Progress, silent
-from magnet_eval.records import Prompt, Score
-from magnet_eval.speed.loop import Clock, Subject, measure
+from magnet_eval.records import Score
 from magnet_eval.speed.rows import Rows
-from magnet_eval.store import RunFolder, content_key
+from magnet_eval.speed.session import Scenario as Scenario
+from magnet_eval.speed.session import Session
+from magnet_eval.speed.worker import Failed, Worker
+from magnet_eval.store import RunFolder
 
 log = logging.getLogger(__name__)
 NOT_TIMED = ("files", "codec")  # they generate nothing: a read is no latency, and neither is a codec round trip
+Start = Callable[[str, Path], Worker]
+Failures = list[dict[str, str]]
 
 
-class Scenario(NamedTuple):
-    """What the systems are timed on."""
+@contextlib.contextmanager
+def crew(labels: Sequence[str], start: Start) -> Iterator[list[Worker]]:
+    """A process for each label, ended with the block."""
+    with tempfile.TemporaryDirectory(prefix="magnet-eval-") as folder, contextlib.ExitStack() as stack:
+        workers = []
+        for i, label in enumerate(labels):
+            own = Path(folder) / str(i)
+            own.mkdir()
+            workers.append(start(label, own))
+            stack.callback(workers[-1].close)
+        yield workers
 
-    settings: Speed
-    prompts: Sequence[Prompt]
-    generation: Generation
 
-    def key(self, fingerprint: str) -> str:
-        """Content key of a measurement: equal only for the same system, work, settings and hardware."""
-        work = [[prompt.text, prompt.seconds] for prompt in self.prompts]
-        how = [self.generation.seed, self.generation.device, self.generation.dtype]
-        return content_key(fingerprint, asdict(self.settings), work, how, environment()["hardware"])
+def identify(systems: Sequence[tuple[str, Model]], scenario: Scenario) -> tuple[dict[str, tuple[Model, str]], Failures]:
+    """The systems to time, each with its key; and those that cannot be, with the reason."""
+    from magnet_eval import generators
 
-
-def load(
-    models: Mapping[str, Model], generation: Generation, zoo: Any, clock: Clock
-) -> tuple[list[Subject], list[dict[str, str]]]:
-    """The systems that can be loaded, each with its load time; and those that cannot, with the reason."""
-    subjects, failures = [], []
-    how = {"device": generation.device, "dtype": generation.dtype, "exact": False}  # not exact: one call, one batch
-    with contextlib.suppress(UserError):
-        zoo.build(next(iter(models.values())), **how)  # imports the libraries, whose seconds are no model's
-    for label, model in models.items():
-        start = clock()
-        try:
-            generator = zoo.build(model, **how)
-        except UserError as error:
-            failures.append({"system": label, "prompt_id": "", "reason": str(error)})
-            log.warning("%s is not timed: %s", label, error)
+    found, failures = {}, []
+    for label, model in systems:
+        if model.family in NOT_TIMED:
             continue
-        device = str(getattr(generator, "device", "cpu"))
-        subjects.append(Subject(label, generator, device, generation.dtype, clock() - start))
-    return subjects, failures
+        try:
+            model = with_weights(model, scenario.settings)
+            found[label] = model, scenario.key(generators.fingerprint(model))
+        except UserError as error:
+            failures.append(failure(label, error))
+    return found, failures
+
+
+def with_weights(model: Model, settings: Speed) -> Model:
+    """The model, without its files where speed.weights says so. Raises UserError where its family needs them."""
+    return replace(model, weights=settings.weights) if settings.weights else model
+
+
+def failure(label: str, reason: object) -> dict[str, str]:
+    """A row of the manifest's failures."""
+    log.warning("%s is not timed: %s", label, reason)
+    return {"system": label, "prompt_id": "", "reason": str(reason)}
+
+
+def load(workers: Sequence[Worker], models: Mapping[str, Model], scenario: Scenario) -> Failures:
+    """Loads the systems, one after the other, once all processes have imported their libraries; who could not be."""
+    failures, texts = [], [prompt.text for prompt in scenario.work]
+    for worker in workers:
+        worker.tell("prepare", models[worker.label].family)
+    for worker in workers:
+        with contextlib.suppress(Failed):  # loading will say why
+            worker.answer()
+    for worker in workers:
+        try:
+            worker.loaded = worker.ask("load", models[worker.label], scenario.generation.device, scenario.dtype, texts)
+        except Failed as error:
+            failures.append(failure(worker.label, error))
+    return failures
 
 
 def bench(
@@ -63,47 +88,62 @@ def bench(
     *,
     protocol: tuple[str, int],
     again: bool = True,
-    zoo: Any = None,
-    clock: Clock = time.perf_counter,
+    start: Start = Worker,
     progress: Progress = silent,
 ) -> list[Score]:
     """Times ``systems`` (label, model); writes timings.jsonl and the speed rows of scores.jsonl; returns the new rows.
 
     Rows of systems that are not timed now are kept. With ``again`` False, a system that the run folder already has
     timings of, made by the same work on the same hardware, is not timed again. ``protocol`` is its name and version;
-    ``zoo`` has ``build`` and ``fingerprint`` and is ``magnet_eval.generators`` unless given.
-    Raises UserError where nothing could be timed.
+    ``start`` makes the process of a system, from its label and a folder. Raises UserError where nothing could be timed.
     """
-    if zoo is None:
-        from magnet_eval import generators as zoo
     if not scenario.prompts:
         raise UserError("no prompts to time with; set prompts.n to at least 1.")
-    models = {label: model for label, model in systems if model.family not in NOT_TIMED}
-    keys = {label: scenario.key(zoo.fingerprint(model)) for label, model in models.items()}
+    found, failures = identify(systems, scenario)
     known = run.manifest().get("timed", {})
     if not again:
-        models = {label: model for label, model in models.items() if known.get(label) != keys[label]}
-    if not models:
+        found = {label: (model, key) for label, (model, key) in found.items() if known.get(label) != key}
+    models = {label: model for label, (model, _) in found.items()}
+    if not models and not (again and failures):
         return []
-    with run.lock():
-        subjects, failures = load(models, scenario.generation, zoo, clock)
-        results, more = measure(
-            subjects, scenario.settings, scenario.prompts, seed=scenario.generation.seed, clock=clock, progress=progress
-        )
-        failures += more
-        earlier = [row for row in run.failures() if row["stage"] == "bench" and row["system"] not in models]
-        run.set_failures("bench", [*earlier, *failures])
-        if not results:
-            raise UserError(f"no system could be timed; the first reason: {failures[0]['reason']}")
-        rows = Rows(*protocol)
-        scores = [rows.of_subject(subject) for subject in subjects]
-        scores += [row for calls in results for row in rows.of_calls(calls)]
-        kept = [timing for timing in run.timings() if timing.system not in models]
-        run.write_timings([*kept, *(timing for calls in results for timing in calls.timings())])
-        run.replace_scores(scores, lambda row: row.metric in speed.METRICS and row.system in models)
-        done = {subject.label: keys[subject.label] for subject in subjects}
-        named = run.manifest().get("systems", {})
-        new = {label: asdict(model) for label, model in models.items() if label not in named}
-        run.update_manifest(timed={**known, **done}, speed=asdict(scenario.settings), systems={**named, **new})
-        run.add_history("bench", environment(), systems=list(done))
-    return scores
+    with run.lock(), crew(list(models), start) as workers:
+        failures += load(workers, models, scenario)
+        loaded = [worker for worker in workers if worker.loaded]
+        families = {label: model.family for label, model in models.items()}
+        session = Session.of(scenario, loaded, families, Rows(*protocol))
+        if loaded:
+            session.run(progress)
+        done = {worker.label: found[worker.label][1] for worker in loaded}
+        keep(run, session, models, [*failures, *session.turns.failures], done)
+    return session.scores
+
+
+def is_about(row: Score, labels: Collection[str]) -> bool:
+    """Whether a row is one of these systems', or compares with one."""
+    return row.system in labels or row.params.get("versus") in labels
+
+
+def keep(
+    run: RunFolder, session: Session, models: Mapping[str, Model], failures: Failures, done: Mapping[str, str]
+) -> None:
+    """Puts a session into the run folder, in place of what it had of the same systems.
+
+    Raises UserError, and leaves the earlier rows, where nothing was timed.
+    """
+    tried = {*models, *(row["system"] for row in failures)}
+    earlier = [row for row in run.failures() if row["stage"] == "bench" and row["system"] not in tried]
+    run.set_failures("bench", [*earlier, *failures])
+    if not session.timings:
+        raise UserError(f"no system could be timed; the first reason: {failures[0]['reason']}")
+    kept = [timing for timing in run.timings() if timing.system not in models]
+    run.write_timings([*kept, *session.timings])
+    run.replace_scores(session.scores, lambda row: row.metric in speed.METRICS and is_about(row, models))
+    manifest = run.manifest()
+    named = manifest.get("systems", {})
+    new = {label: asdict(model) for label, model in models.items() if label not in named}
+    run.update_manifest(
+        timed={**manifest.get("timed", {}), **done},
+        speed={**asdict(session.scenario.settings), "devices": session.devices},
+        systems={**named, **new},
+    )
+    run.add_history("bench", environment(), systems=list(done))

@@ -1,101 +1,98 @@
-"""The timing loop: warm-up until stable, systems in turn A B A B, device idle on both sides of the clock.
+"""The timing loop: warm-up until stable, systems in turn A B A B, one batch size after the other.
 
 A machine that grows slower during a measurement slows every system alike when they take turns; measured one after
-another, the last would carry all of it.
+another, the last would carry all of it. Scenarios, after MLPerf's: ``offline`` is calls of every batch size, one after
+the other, ``single_stream`` the same with one clip and more calls, ``time_to_first_audio`` one clip piece by piece.
 """
 
+import contextlib
 import logging
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from magnet_eval.config import Speed
 from magnet_eval.progress import Progress, silent
 from magnet_eval.records import Prompt, Timing
-from magnet_eval.speed import TOTAL, memory
+from magnet_eval.speed import TOTAL
+from magnet_eval.speed.subject import Call, Loaded
+from magnet_eval.speed.worker import Failed, Worker
 
 log = logging.getLogger(__name__)
-AGREEMENT = 0.1  # warm-up ends when two calls in a row differ by less than this share ...
-MAX_WARMUP = 5  # ... or after so many calls
-Clock = Callable[[], float]
+AGREEMENT = 0.02  # warm-up ends when the last calls differ by no more than this share ...
+AGREEING = 3  # ... so many of them
+OFFLINE, SINGLE_STREAM, SERVER, FIRST_AUDIO = "offline", "single_stream", "server", "time_to_first_audio"
 
 
-@dataclass
-class Subject:
-    """A loaded system that is to be timed."""
+class Series(NamedTuple):
+    """Calls to be made of every system."""
 
-    label: str
-    generator: Any  # magnet_eval.generators.Generator
-    device: str
-    dtype: str
-    load_seconds: float
+    scenario: str
+    batch: int
+    repeats: int
 
 
 @dataclass
 class Calls:
-    """What the timed calls of one system at one batch size came to."""
+    """What the timed calls of one system in one series came to."""
 
-    subject: Subject
-    batch: int
+    label: str
+    loaded: Loaded
+    series: Series
     clip_seconds: float  # of audio per clip
     seconds: dict[str, list[float]] = field(default_factory=dict)  # by stage, "total" first
+    events: dict[str, list[float]] = field(default_factory=dict)  # the same by the device's clock; CUDA only
+    warmup: list[float] = field(default_factory=list)  # of whole calls; the first compiles, if anything does
     iterations: int = 0  # decoding steps of one call
     network_evaluations: int = 0
-    peak_mb: float = 0.0
+    peak_mb: dict[str, float] = field(default_factory=dict)
     spent: float = 0.0  # wall seconds, warm-up included
+
+    def add(self, call: Call) -> None:
+        """One call that counts."""
+        self.spent += whole(call)
+        self.iterations, self.network_evaluations = call.iterations, call.network_evaluations
+        for kept, new in ((self.seconds, call.seconds), (self.events, call.events)):
+            for stage, value in new.items():
+                kept.setdefault(stage, []).append(float(value))
+        for kind, peak in call.peak_mb.items():
+            self.peak_mb[kind] = max(self.peak_mb.get(kind, 0.0), peak)
+
+    def is_settled(self) -> bool:
+        """Whether the last three calls of the warm-up agree."""
+        last = self.warmup[-AGREEING:]
+        return len(last) == AGREEING and max(last) - min(last) <= AGREEMENT * max(last)
 
     def timings(self) -> list[Timing]:
         """The raw values as records, one per stage."""
         return [
             Timing(
-                self.subject.label, stage, self.batch, self.clip_seconds, tuple(values), self.subject.device,
-                self.subject.dtype, self.iterations, self.network_evaluations,
+                self.label, stage, self.series.batch, self.clip_seconds, tuple(values), self.loaded.device,
+                self.loaded.dtype, self.iterations, self.network_evaluations, self.series.scenario,
+                self.loaded.weights, tuple(self.warmup), tuple(self.events.get(stage, ())),
             )
             for stage, values in self.seconds.items()
         ]  # fmt: skip
 
 
-def synchronise(device: str) -> None:
-    """Waits until the device has nothing left to do."""
-    if device.startswith("cuda"):
-        import torch
-
-        torch.cuda.synchronize(device)
+def whole(call: Call) -> float:
+    """Wall seconds of a call, from its beginning to its end."""
+    return max(call.seconds.values())
 
 
-def one_call(calls: Calls, prompts: Sequence[Prompt], seeds: Sequence[int], clock: Clock) -> tuple[float, Any]:
-    """One call: its wall seconds and its Generation."""
-    device = calls.subject.device
-    synchronise(device)
-    start = clock()
-    generation = calls.subject.generator.generate(prompts, seeds)
-    synchronise(device)
-    seconds = clock() - start
-    calls.spent += seconds
-    return seconds, generation
-
-
-def warm_up(calls: Calls, least: int, prompts: Sequence[Prompt], seeds: Sequence[int], clock: Clock) -> int:
-    """Calls that do not count, at the same shapes: at least ``least`` (0: none) and until two agree; their number."""
-    before, n = 0.0, 0
-    while n < max(least, MAX_WARMUP if least else 0):
-        seconds, _ = one_call(calls, prompts, seeds, clock)
-        n += 1
-        if n >= max(2, least) and abs(seconds - before) <= AGREEMENT * seconds:
-            break
-        before = seconds
-    return n
-
-
-def time_once(calls: Calls, prompts: Sequence[Prompt], seeds: Sequence[int], clock: Clock) -> None:
-    """One call that counts."""
-    memory.reset(calls.subject.device)
-    seconds, generation = one_call(calls, prompts, seeds, clock)
-    calls.peak_mb = max(calls.peak_mb, memory.peak_mb(calls.subject.device))
-    calls.iterations, calls.network_evaluations = generation.iterations, generation.network_evaluations
-    for stage, value in {TOTAL: seconds, **generation.stage_seconds}.items():
-        calls.seconds.setdefault(stage, []).append(float(value))
+def plan(settings: Speed) -> list[Series]:
+    """The series of the chosen scenarios, smallest batch first. The server needs every batch size, and one clip."""
+    chosen, found = set(settings.scenarios), []
+    sizes = {*settings.batches} if chosen & {OFFLINE, SERVER} else set()
+    if SINGLE_STREAM in chosen:
+        found.append(Series(SINGLE_STREAM, 1, settings.queries))
+        sizes -= {1}
+    elif SERVER in chosen:
+        sizes |= {1}
+    found += [Series(OFFLINE, batch, settings.repeats) for batch in sorted(sizes)]
+    if FIRST_AUDIO in chosen:
+        found.append(Series(FIRST_AUDIO, 1, settings.queries))
+    return found
 
 
 def batch_of(prompts: Sequence[Prompt], batch: int, turn: int) -> list[Prompt]:
@@ -103,40 +100,101 @@ def batch_of(prompts: Sequence[Prompt], batch: int, turn: int) -> list[Prompt]:
     return [prompts[(turn * batch + i) % len(prompts)] for i in range(batch)]
 
 
-def measure(
-    subjects: Sequence[Subject],
-    settings: Speed,
-    prompts: Sequence[Prompt],
-    *,
-    seed: int = 0,
-    clock: Clock = time.perf_counter,
-    progress: Progress = silent,
-) -> tuple[list[Calls], list[dict[str, str]]]:
-    """Times every subject at every batch size; and the failures (system, prompt_id "", reason).
+class Turns:
+    """Makes the calls of all systems, in turn."""
 
-    Each system stops after ``settings.repeats`` calls or once it has used ``settings.max_seconds``, whichever comes
-    first, but not before one call has counted.
-    """
-    if settings.seconds is not None:
-        prompts = [replace(prompt, seconds=settings.seconds) for prompt in prompts]
-    results, failures = [], []
-    done, total = 0, len(subjects) * len(settings.batches) * (settings.repeats + 1)
-    for batch in settings.batches:
-        active = [Calls(subject, batch, prompts[0].seconds) for subject in subjects]
-        seeds = [seed + i for i in range(batch)]
-        for turn in range(-1, settings.repeats):  # turn -1 is the warm-up
-            for calls in list(active):
-                try:
-                    if turn < 0:
-                        warm_up(calls, settings.warmup, batch_of(prompts, batch, 0), seeds, clock)
-                    elif turn == 0 or calls.spent < settings.max_seconds:
-                        time_once(calls, batch_of(prompts, batch, turn), seeds, clock)
-                except (RuntimeError, MemoryError) as error:  # out of memory is a result: the others go on
-                    active.remove(calls)
-                    reason = f"batch {batch}: {(str(error) or type(error).__name__).splitlines()[0]}"
-                    failures.append({"system": calls.subject.label, "prompt_id": "", "reason": reason})
-                    log.warning("%s is not timed at %s", calls.subject.label, reason)
-                done += 1
-                progress("timing", done, total)
-        results += active
-    return results, failures
+    def __init__(self, workers: Sequence[Worker], settings: Speed, prompts: Sequence[Prompt], seed: int) -> None:
+        """workers: with their systems loaded."""
+        self.alive = list(workers)
+        self.settings, self.prompts, self.seed = settings, prompts, seed
+        self.failures: list[dict[str, str]] = []
+
+    def call(self, worker: Worker, series: Series, turn: int) -> Call:
+        """One call. Where memory runs out, once more after the others have given back what they do not use."""
+        chosen = batch_of(self.prompts, series.batch, turn)
+        if series.scenario == FIRST_AUDIO:
+            question: tuple[Any, ...] = ("first_audio", chosen[0], self.seed, self.settings.chunk_seconds)
+        else:
+            question = ("call", chosen, [self.seed + i for i in range(series.batch)])
+        try:
+            return worker.ask(*question)
+        except Failed as error:
+            if not error.out_of_memory or not worker.loaded.device.startswith("cuda"):
+                raise
+            for other in self.alive:
+                with contextlib.suppress(Failed):  # of one that has died, which its own turn will tell
+                    other.ask("release")
+            return worker.ask(*question)
+
+    def warm_up(self, worker: Worker, calls: Calls) -> None:
+        """Calls that do not count, at the same shapes, until the last three agree, or time or patience is up."""
+        while len(calls.warmup) < self.settings.warmup and not calls.is_settled():
+            seconds = whole(self.call(worker, calls.series, 0))
+            calls.warmup.append(seconds)
+            calls.spent += seconds
+            if calls.spent >= self.settings.max_seconds / 2:
+                break
+
+    def step(self, worker: Worker, calls: Calls, turn: int) -> bool:
+        """The warm-up (turn -1) or one call that counts; whether the system is still there."""
+        try:
+            if turn < 0:
+                self.warm_up(worker, calls)
+            elif turn == 0 or calls.spent < self.settings.max_seconds:
+                calls.add(self.call(worker, calls.series, turn))
+        except Failed as error:
+            self.fail(worker, f"batch {calls.series.batch}: {error}")
+            return False
+        return True
+
+    def fail(self, worker: Worker, reason: str) -> None:
+        """Notes why a system is not timed any further; the others go on."""
+        self.alive.remove(worker)
+        self.note(worker, reason)
+
+    def note(self, worker: Worker, reason: str) -> None:
+        """Notes what a system cannot do."""
+        self.failures.append({"system": worker.label, "prompt_id": "", "reason": reason})
+        log.warning("%s: %s", worker.label, reason)
+
+    def make(self, series: Series, after: Callable[[], None]) -> list[Calls]:
+        """All calls of one series. Each system stops after so many calls or once it has used ``max_seconds``.
+
+        Whichever comes first, but not before one call has counted.
+        """
+        streaming = series.scenario == FIRST_AUDIO
+        seconds = self.prompts[0].seconds
+        active = [
+            (worker, Calls(worker.label, worker.loaded, series, seconds))
+            for worker in self.alive
+            if worker.loaded.streams or not streaming
+        ]
+        for turn in range(-1, series.repeats):
+            for worker, calls in list(active):
+                if not self.step(worker, calls, turn):
+                    active.remove((worker, calls))
+                after()
+        return [calls for _, calls in active]
+
+
+def measure(turns: Turns, progress: Progress = silent) -> list[Calls]:
+    """Times every system in every series; a system that fails has no part in those that follow."""
+    results, done = [], 0
+    series = plan(turns.settings)
+    total = sum(one.repeats + 1 for one in series) * len(turns.alive)
+
+    def after() -> None:
+        nonlocal done
+        done += 1
+        progress("timing", min(done, total), total)
+
+    for one in series:
+        results += turns.make(one, after)
+    return results
+
+
+def services(results: Sequence[Calls], label: str) -> dict[int, list[float]]:
+    """Seconds of whole calls of one system by batch size."""
+    return {
+        calls.series.batch: calls.seconds[TOTAL] for calls in results if calls.label == label and TOTAL in calls.seconds
+    }

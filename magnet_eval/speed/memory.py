@@ -1,13 +1,15 @@
-"""Peak memory of calls made inside this process: every system that is loaded counts, the timed one is not alone.
+"""Peak memory of the calls made in this process, in MB (1e6 bytes).
 
-On the CPU it is the resident set of the process, on CUDA what torch's allocator had handed out. Where the kernel
-lets a process reset its own high-water mark (Linux), the peak is that of the calls; elsewhere it is of the process.
+``process`` is what the operating system, or on CUDA the driver, has given the process; ``allocated`` and ``reserved``
+are tensors, and what torch's allocator holds for them. Where the kernel lets a process reset its own high-water mark
+(Linux), the peak is that of the calls; elsewhere it is of the process.
 """
 
 import contextlib
 import resource
 import sys
 from pathlib import Path
+from typing import Any
 
 MB = 1e6
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -24,12 +26,22 @@ def reset(device: str) -> None:
             CLEAR.write_text("5")  # resets VmHWM, see proc(5)
 
 
-def peak_mb(device: str) -> float:
-    """Peak since the last ``reset`` in MB (1e6 bytes)."""
-    if device.startswith("cuda"):
-        import torch
+def peaks(device: str, gpu: Any = None) -> dict[str, float]:
+    """Peaks since the last ``reset``; on CUDA ``process`` only with the GPU's NVML (nvml.Gpu)."""
+    if not device.startswith("cuda"):
+        return {"process": process_mb()}
+    import torch
 
-        return torch.cuda.max_memory_allocated(device) / MB
+    found = {
+        "allocated": torch.cuda.max_memory_allocated(device) / MB,
+        "reserved": torch.cuda.max_memory_reserved(device) / MB,
+    }
+    used = gpu.process_bytes() if gpu else None  # of now: the allocator gives little back, so nearly the peak
+    return found if used is None else {**found, "process": used / MB}
+
+
+def process_mb() -> float:
+    """Peak resident set of this process since the last ``reset``."""
     if STATUS.is_file():
         fields = dict(line.split(":", 1) for line in STATUS.read_text().splitlines() if ":" in line)
         if "VmHWM" in fields:

@@ -1,27 +1,27 @@
 """Timed calls as Score rows: medians with their n and, from five calls on, a bootstrap interval."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from magnet_eval import speed
 from magnet_eval.records import Score
-from magnet_eval.speed.loop import Calls, Subject
+from magnet_eval.speed.loop import FIRST_AUDIO, SERVER, Calls
+from magnet_eval.speed.quantiles import QUANTILES, is_supported, median_interval, upper_bound
+from magnet_eval.speed.server import Served
+from magnet_eval.speed.subject import Loaded
 
-LEAST_FOR_INTERVAL = 5
-LEAST_FOR_P90 = 64  # fewer queries cannot bound a 90th percentile with 99 % confidence (MLPerf early stopping rule)
+CLOCKS_DIFFER = 0.02  # share of a stage by which the host's clock and the device's may differ without a flag
+MEMORY = {"process": "Peak memory", "allocated": "Peak memory, tensors", "reserved": "Peak memory, allocator"}
 
 
-def median_interval(
-    values: Sequence[float], rng: np.random.Generator, n_boot: int = 2000
-) -> tuple[float, float] | None:
-    """95 % percentile bootstrap interval of the median; None for fewer than five values."""
-    if len(values) < LEAST_FOR_INTERVAL:
-        return None
-    medians = np.median(rng.choice(np.asarray(values, dtype=np.float64), (n_boot, len(values))), axis=1)
-    low, high = np.quantile(medians, [0.025, 0.975])
-    return float(low), float(high)
+def seen_by_two_clocks(wall: Sequence[float], events: Sequence[float]) -> dict[str, Any]:
+    """What a row says of a stage that the device timed as well: its median, and whether the two differ by > 2 %."""
+    if not events:
+        return {}
+    host, device = float(np.median(wall)), float(np.median(events))
+    return {"device_seconds": device, "clocks_differ": bool(abs(host - device) > CLOCKS_DIFFER * host)}
 
 
 class Rows:
@@ -37,58 +37,123 @@ class Rows:
         """One row."""
         return Score(self.protocol, self.version, system, metric, label, float(value), unit, better, n, **more)
 
-    def of_subject(self, subject: Subject) -> Score:
+    def interval(self, values: Sequence[float]) -> dict[str, float]:
+        """``low`` and ``high`` of a median; nothing where the calls are too few."""
+        found = median_interval(values, np.random.default_rng(self.seed))
+        return {"low": found[0], "high": found[1]} if found else {}
+
+    def of_system(self, label: str, loaded: Loaded) -> Score:
         """The load time, once per system."""
-        params = {"device": subject.device, "dtype": subject.dtype}
         return self.score(
-            subject.label, speed.LOAD_TIME, "Load time", subject.load_seconds, "s", "lower", 1, params=params
+            label, speed.LOAD_TIME, "Load time", loaded.seconds, "s", "lower", 1, params=made_with(loaded)
         )
 
-    def of_stage(self, calls: Calls, stage: str) -> Iterable[Score]:
-        """The median latency of a stage, and its 90th percentile where n can carry one."""
+    def of_stage(self, calls: Calls, stage: str) -> Iterator[Score]:
+        """The median latency of a stage, which names the quantiles that n is too small for, and the other quantiles."""
         values = calls.seconds[stage]
-        params = {**self.params(calls), "stage": stage}
-        interval = median_interval(values, np.random.default_rng(self.seed)) or (None, None)
+        params = {**params_of(calls), "stage": stage}
+        facts = seen_by_two_clocks(values, calls.events.get(stage, ()))
+        facts["n_too_small_for"] = [f"p{q * 100:g}" for q in QUANTILES if not is_supported(len(values), q)]
+        if stage == speed.TOTAL:
+            facts |= {"n_warmup": len(calls.warmup), "settled": calls.is_settled()}
         yield self.score(
-            calls.subject.label, speed.LATENCY, "Latency", np.median(values), "s", "lower", len(values),
-            low=interval[0], high=interval[1], params={**params, "quantile": 0.5},
+            calls.label, speed.LATENCY, "Latency", np.median(values), "s", "lower", len(values),
+            params={**params, "quantile": 0.5, **facts}, **self.interval(values),
         )  # fmt: skip
-        if len(values) >= LEAST_FOR_P90:
-            yield self.score(
-                calls.subject.label, speed.LATENCY, "Latency p90", np.quantile(values, 0.9), "s", "lower", len(values),
-                params={**params, "quantile": 0.9},
-            )  # fmt: skip
+        for quantile in QUANTILES[1:]:
+            if is_supported(len(values), quantile):
+                yield self.score(
+                    calls.label, speed.LATENCY, f"Latency p{quantile * 100:g}", np.quantile(values, quantile), "s",
+                    "lower", len(values),
+                    params={**params, "quantile": quantile, "within_99": upper_bound(values, quantile)},
+                )  # fmt: skip
 
-    def params(self, calls: Calls) -> dict[str, Any]:
-        """What a row of ``calls`` was measured with."""
-        return {
-            "batch": calls.batch, "seconds": calls.clip_seconds,
-            "device": calls.subject.device, "dtype": calls.subject.dtype,
-        }  # fmt: skip
-
-    def of_calls(self, calls: Calls) -> Iterable[Score]:
-        """All rows of one system at one batch size."""
+    def of_calls(self, calls: Calls) -> Iterator[Score]:
+        """All rows of one series of one system."""
+        if calls.series.scenario == FIRST_AUDIO:
+            yield self.of_stream(calls)
+            return
         for stage in calls.seconds:
             yield from self.of_stage(calls, stage)
-        latency = next(iter(self.of_stage(calls, speed.TOTAL)))
-        label, n, params = calls.subject.label, latency.n, self.params(calls)
-        for metric, name, unit, better, amount in (
-            (speed.THROUGHPUT, "Throughput", "clips/s", "higher", calls.batch),
-            (speed.AUDIO_THROUGHPUT, "Audio throughput", "s/s", "higher", calls.batch * calls.clip_seconds),
-            (speed.SPEEDUP, "Speed-up", "×", "higher", calls.clip_seconds),
-        ):  # amount / seconds turns the interval round
-            low, high = (amount / bound if bound else None for bound in (latency.high, latency.low))
-            value = amount / latency.value
-            yield self.score(label, metric, name, value, unit, better, n, low=low, high=high, params=params)
-        low, high = (bound / calls.clip_seconds if bound else None for bound in (latency.low, latency.high))
-        value = latency.value / calls.clip_seconds
-        yield self.score(label, speed.RTF, "Real-time factor", value, "", "lower", n, low=low, high=high, params=params)
+        yield from self.of_rates(calls)
+        n, params = len(calls.seconds[speed.TOTAL]), params_of(calls)
         for metric, name, fact in (
             (speed.ITERATIONS, "Iterations", calls.iterations),
             (speed.NETWORK_EVALUATIONS, "Network evaluations", calls.network_evaluations),
         ):
-            yield self.score(label, metric, name, fact, "", "", n, params=params)
-        scope = "peak of the process during these calls, with every timed system loaded"
+            yield self.score(calls.label, metric, name, fact, "", "", n, params=params)
+        if calls.warmup:
+            yield self.score(
+                calls.label, speed.FIRST_CALL, "First call", calls.warmup[0], "s", "lower", 1, params=params
+            )
+        yield from self.of_memory(calls)
+
+    def of_memory(self, calls: Calls) -> Iterator[Score]:
+        """Peaks of the system's own process during these calls."""
+        n = len(calls.seconds[speed.TOTAL])
+        for kind, peak in calls.peak_mb.items():
+            params = {**params_of(calls), "kind": kind}
+            yield self.score(calls.label, speed.PEAK_MEMORY, MEMORY[kind], peak, "MB", "lower", n, params=params)
+
+    def of_rates(self, calls: Calls) -> Iterator[Score]:
+        """Amounts per second, and seconds per second, of the whole calls."""
+        latency = next(self.of_stage(calls, speed.TOTAL))
+        n, params, seconds = latency.n, params_of(calls), calls.clip_seconds
+        for metric, name, unit, amount in (
+            (speed.THROUGHPUT, "Throughput", "clips/s", calls.series.batch),
+            (speed.AUDIO_THROUGHPUT, "Audio throughput", "s/s", calls.series.batch * seconds),
+            (speed.SPEEDUP, "Speed-up", "×", seconds),
+        ):  # amount / seconds turns the interval round
+            low, high = (amount / bound if bound else None for bound in (latency.high, latency.low))
+            value = amount / latency.value
+            yield self.score(calls.label, metric, name, value, unit, "higher", n, low=low, high=high, params=params)
+        low, high = (bound / seconds if bound else None for bound in (latency.low, latency.high))
+        value = latency.value / seconds
         yield self.score(
-            label, speed.PEAK_MEMORY, "Peak memory", calls.peak_mb, "MB", "lower", n, params={**params, "scope": scope}
+            calls.label, speed.RTF, "Real-time factor", value, "", "lower", n, low=low, high=high, params=params
         )
+
+    def of_stream(self, calls: Calls) -> Score:
+        """The time to the first piece of audio; the whole stream's is in ``params``."""
+        first, last = calls.seconds["first audio"], calls.seconds["stream"]
+        return self.score(
+            calls.label, speed.FIRST_AUDIO, "Time to first audio", np.median(first), "s", "lower", len(first),
+            params={**params_of(calls), "stream_seconds": float(np.median(last))}, **self.interval(first),
+        )  # fmt: skip
+
+    def of_server(self, label: str, loaded: Loaded, tried: Sequence[Served], bound: float, seconds: float) -> Score:
+        """The highest rate that was met. Raises ValueError if none was."""
+        best = max((one for one in tried if one.is_met), key=lambda one: one.rate)
+        params = {**made_with(loaded), "scenario": SERVER, "seconds": seconds, "bound": bound}
+        params |= {"p90": float(np.quantile(best.latencies, 0.9)), "limit_found": not all(one.is_met for one in tried)}
+        n = len(best.latencies)
+        return self.score(label, speed.SERVER_RATE, "Server rate", best.rate, "clips/s", "higher", n, params=params)
+
+    def of_energy(self, calls: Calls, joules: float, seconds: float, n: int) -> Iterator[Score]:
+        """Energy of ``n`` calls together, the idle GPU's share included."""
+        params = {**params_of(calls), "window_s": seconds, "mean_watts": joules / seconds}
+        per_clip = joules / (n * calls.series.batch)
+        yield self.score(calls.label, speed.ENERGY_PER_CLIP, "Energy", per_clip, "J/clip", "lower", n, params=params)
+        yield self.score(
+            calls.label, speed.ENERGY_PER_SECOND, "Energy per second of audio", per_clip / calls.clip_seconds, "J/s",
+            "lower", n, params=params,
+        )  # fmt: skip
+
+    def of_idle(self, label: str, loaded: Loaded, watts: float) -> Score:
+        """The power of the GPU with the systems loaded and nothing to do."""
+        return self.score(label, speed.IDLE_POWER, "Idle power", watts, "W", "lower", 1, params=made_with(loaded))
+
+
+def made_with(loaded: Loaded) -> dict[str, Any]:
+    """What a row says of how its system ran."""
+    return {
+        "device": loaded.device, "dtype": loaded.dtype, **({"weights": loaded.weights} if loaded.weights else {}),
+    }  # fmt: skip
+
+
+def params_of(calls: Calls) -> dict[str, Any]:
+    """What a row of ``calls`` was measured with."""
+    return {
+        "batch": calls.series.batch, "seconds": calls.clip_seconds, "scenario": calls.series.scenario,
+        **made_with(calls.loaded),
+    }  # fmt: skip

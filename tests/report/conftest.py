@@ -8,8 +8,9 @@ import pytest
 from magnet_eval import audio
 from magnet_eval.records import Clip, ClipScore, Prompt, Score, Timing
 from magnet_eval.report.data import load
-from magnet_eval.speed.loop import Calls, Subject
+from magnet_eval.speed.loop import Calls, Series
 from magnet_eval.speed.rows import Rows
+from magnet_eval.speed.subject import Loaded
 from magnet_eval.store import RunFolder
 
 FAMILIES = {"magnet-tiny": "masked", "musicgen-tiny": "autoregressive", "codec-tiny": "codec"}
@@ -23,13 +24,16 @@ SECONDS = (0.41, 1.27, 0.0, 0.63, 0.72, 0.55, 0.05)  # latency at batch 1; 0: no
 
 def speed_rows(label, seconds):
     """Rows as the timing loop makes them, for two batch sizes."""
-    subject = Subject(label, None, "cpu", "float32", 0.231)
-    yield Rows("quick", 1).of_subject(subject)
+    loaded = Loaded("cpu", "float32", 0.231)
+    yield Rows("quick", 1).of_system(label, loaded)
     for batch in (1, 8):
         calls = [seconds * batch**0.7 * drift for drift in (0.96, 1.05, 1.0, 0.98, 1.02)]
         stages = {"total": 1.0, "text": 0.05, "tokens": 0.8, "codec": 0.13}
         parts = {stage: [share * value for value in calls] for stage, share in stages.items()}
-        yield from Rows("quick", 1).of_calls(Calls(subject, batch, 2.0, parts, 50, 100, 612.3))
+        series = Series("offline", batch, len(calls))
+        made = Calls(label, loaded, series, 2.0, parts, warmup=calls[:3], iterations=50, network_evaluations=100)
+        made.peak_mb = {"process": 612.3}
+        yield from Rows("quick", 1).of_calls(made)
 
 
 def quality_rows(labels, n):

@@ -1,6 +1,4 @@
-"""The timing loop with a generator that only moves a clock of its own."""
-
-from dataclasses import dataclass, field
+"""The timing loop with generators that only move a clock of their own."""
 
 import numpy as np
 import pytest
@@ -10,84 +8,10 @@ from magnet_eval.config import Generation, Model, Speed
 from magnet_eval.lookup import UserError
 from magnet_eval.records import Prompt
 from magnet_eval.speed.bench import Scenario, bench
-from magnet_eval.speed.loop import MAX_WARMUP
-from magnet_eval.speed.rows import median_interval
-from magnet_eval.store import RunFolder
-
-PROMPTS = [Prompt(f"p{i}", f"text {i}", 5.0) for i in range(3)]
 
 
-class Clock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self):
-        self.now = 0.0
-
-    def __call__(self):
-        return self.now
-
-
-@dataclass
-class FakeGeneration:
-    iterations: int
-    network_evaluations: int
-    stage_seconds: dict
-
-
-@dataclass
-class FakeGenerator:
-    """Takes ``seconds`` per clip, or what ``script`` says, call by call."""
-
-    clock: Clock
-    seconds: float
-    script: list = field(default_factory=list)
-    fails_from: int = 99  # batch size at which memory runs out
-    calls: list = field(default_factory=list)
-    log: list = field(default_factory=list)
-    name: str = ""
-
-    def generate(self, prompts, seeds):
-        if len(prompts) >= self.fails_from:
-            raise RuntimeError("out of memory\ndetails")
-        self.calls.append(([prompt.id for prompt in prompts], list(seeds)))
-        self.log.append(self.name)
-        seconds = self.script.pop(0) if self.script else self.seconds * len(prompts)
-        self.clock.now += seconds
-        return FakeGeneration(50, 100, {"tokens": 0.8 * seconds, "codec": 0.1 * seconds})
-
-
-@pytest.fixture
-def run(tmp_path):
-    return RunFolder(tmp_path / "quick-v1")
-
-
-class Zoo:
-    """Stands in for magnet_eval.generators: the generators by their model's name."""
-
-    def __init__(self, generators):
-        self.generators = generators
-        self.n_built = 0
-
-    def build(self, model, device, dtype, *, exact):
-        assert not exact
-        self.n_built += 1
-        return self.generators[model.name]
-
-    def fingerprint(self, model):
-        return f"weights of {model.name}"
-
-
-def time_them(run, generators, clock, again=True, **settings):
-    """Rows of a measurement of named generators, as {(system, metric, batch, stage): row}."""
-    systems = [(name, Model(family="masked", name=name)) for name in generators]
-    scenario = Scenario(Speed(**settings), PROMPTS, Generation())
-    rows = bench(systems, scenario, run, protocol=("quick", 1), again=again, zoo=Zoo(generators), clock=clock)
-    return {(r.system, r.metric, r.params.get("batch"), r.params.get("stage")): r for r in rows}
-
-
-def test_medians_and_rates_follow_from_the_clock(run):
-    clock = Clock()
-    rows = time_them(run, {"a": FakeGenerator(clock, 2.0)}, clock, batches=[1, 4], repeats=5)
+def test_medians_and_rates_follow_from_the_clock(fake, time_them):
+    rows = time_them({"a": fake(2.0)}, batches=[1, 4], repeats=5, max_seconds=200)
     assert rows["a", speed.LATENCY, 1, "total"].value == pytest.approx(2.0)
     assert rows["a", speed.LATENCY, 4, "tokens"].value == pytest.approx(6.4)
     assert rows["a", speed.THROUGHPUT, 4, None].value == pytest.approx(0.5)
@@ -100,122 +24,195 @@ def test_medians_and_rates_follow_from_the_clock(run):
     assert rows["a", speed.LATENCY, 1, "total"].n == 5
 
 
-def test_raw_values_are_kept_per_stage_and_in_order(run):
-    clock = Clock()
-    script = [1.0, 1.0, 3.0, 1.0, 2.0]  # two warm-up calls that agree, then three that count
-    time_them(run, {"a": FakeGenerator(clock, 1.0, script)}, clock, batches=[1], repeats=3)
+def test_raw_values_are_kept_per_stage_and_in_order(fake, time_them, run):
+    script = [4.0, 1.0, 1.0, 1.0, 3.0, 1.0, 2.0]  # a first call, three that agree, then three that count
+    rows = time_them({"a": fake(1.0, script)}, batches=[1], repeats=3)
     timings = {timing.stage: timing for timing in run.timings()}
-    assert list(timings) == ["total", "tokens", "codec"]
+    assert list(timings) == ["total", "tokens", "codec", "write"]
     assert timings["total"].values == pytest.approx((3.0, 1.0, 2.0))
     assert timings["codec"].values == pytest.approx((0.3, 0.1, 0.2))
+    assert timings["total"].warmup == pytest.approx((4.0, 1.0, 1.0, 1.0))
     assert timings["total"].iterations == 50 and timings["total"].seconds == 5.0
+    assert rows["a", speed.FIRST_CALL, 1, None].value == pytest.approx(4.0)
+    assert rows["a", speed.LOAD_TIME, None, None].value == pytest.approx(3.0)
 
 
-def test_warm_up_goes_on_until_two_calls_agree_but_not_for_ever(run):
-    clock = Clock()
-    steady = FakeGenerator(clock, 1.0, [9.0, 5.0, 1.0, 1.0])
-    never = FakeGenerator(clock, 1.0, [float(2**i) for i in range(MAX_WARMUP)])
-    rows = time_them(run, {"steady": steady, "never": never}, clock, batches=[1], repeats=2)
-    assert len(steady.calls) == 4 + 2 and len(never.calls) == MAX_WARMUP + 2
-    assert rows["steady", speed.LATENCY, 1, "total"].value == pytest.approx(1.0)
+def test_warm_up_goes_on_until_three_calls_agree_but_not_for_ever(fake, time_them):
+    steady = fake(1.0, [9.0, 1.0, 1.03, 1.0, 1.01])
+    never = fake(1.0, [1.5**i for i in range(10)])
+    rows = time_them({"steady": steady, "never": never}, batches=[1], repeats=2, max_seconds=1000)
+    assert len(steady.calls) == 6 + 2 and len(never.calls) == 10 + 2  # 1.0, 1.01 and 1.0 agree within 2 %
+    assert rows["steady", speed.LATENCY, 1, "total"].params["settled"] is True
+    assert rows["never", speed.LATENCY, 1, "total"].params["settled"] is False
+    assert rows["never", speed.LATENCY, 1, "total"].params["n_warmup"] == 10
 
 
-def test_systems_take_turns_on_the_same_prompts(run):
-    clock, log = Clock(), []
-    generators = {name: FakeGenerator(clock, 1.0, log=log, name=name) for name in "ab"}
-    time_them(run, generators, clock, batches=[2], repeats=3, warmup=0)
+def test_systems_take_turns_on_the_same_prompts(fake, time_them):
+    log = []
+    generators = {name: fake(1.0, log=log, name=name) for name in "ab"}
+    time_them(generators, batches=[2], repeats=3, warmup=0)
     assert log == ["a", "b"] * 3
     assert generators["a"].calls == generators["b"].calls
     assert [ids for ids, _ in generators["a"].calls] == [["p0", "p1"], ["p2", "p0"], ["p1", "p2"]]
 
 
-def test_time_limit_stops_a_slow_system_and_not_the_others(run):
-    clock = Clock()
-    generators = {"slow": FakeGenerator(clock, 10.0), "fast": FakeGenerator(clock, 0.1)}
-    rows = time_them(run, generators, clock, batches=[1], repeats=6, max_seconds=45.0)
-    assert rows["slow", speed.LATENCY, 1, "total"].n == 3  # 2 x 10 s of warm-up, then until 45 s are spent
+def test_time_limit_stops_a_slow_system_and_not_the_others(fake, time_them):
+    generators = {"slow": fake(10.0), "fast": fake(0.1)}
+    rows = time_them(generators, batches=[1], repeats=6, max_seconds=45.0)
+    assert rows["slow", speed.LATENCY, 1, "total"].n == 2  # 3 x 10 s of warm-up, then until 45 s are spent
     assert rows["fast", speed.LATENCY, 1, "total"].n == 6
-    assert rows["slow", speed.LATENCY, 1, "total"].low is None  # three calls carry no interval
+    assert rows["slow", speed.LATENCY, 1, "total"].low is None  # two calls carry no interval
     assert rows["fast", speed.THROUGHPUT, 1, None].low == pytest.approx(10.0)
 
 
-def test_p90_only_where_n_carries_it(run):
-    clock = Clock()
-
-    def quantiles(n):
-        time_them(run, {"a": FakeGenerator(clock, 0.01)}, clock, batches=[1], repeats=n)
-        return {row.params["quantile"] for row in run.scores() if row.metric == speed.LATENCY}
-
-    assert quantiles(63) == {0.5} and quantiles(64) == {0.5, 0.9}
+def test_a_call_longer_than_the_limit_is_timed_once(fake, time_them):
+    slow = fake(100.0)
+    rows = time_them({"slow": slow}, batches=[1], repeats=6, max_seconds=45.0)
+    assert rows["slow", speed.LATENCY, 1, "total"].n == 1 and len(slow.calls) == 2  # one to warm up
 
 
-def test_out_of_memory_is_noted_and_the_rest_goes_on(run):
-    clock = Clock()
-    generators = {"big": FakeGenerator(clock, 1.0, fails_from=8), "small": FakeGenerator(clock, 1.0)}
-    rows = time_them(run, generators, clock, batches=[1, 8], repeats=2)
-    assert ("big", speed.LATENCY, 1, "total") in rows and ("big", speed.LATENCY, 8, "total") not in rows
-    assert ("small", speed.LATENCY, 8, "total") in rows
-    assert run.failures() == [{"stage": "bench", "system": "big", "prompt_id": "", "reason": "batch 8: out of memory"}]
+@pytest.mark.parametrize(
+    ("n", "quantiles", "missing"),
+    [(63, {0.5}, ["p50", "p90", "p99"]), (64, {0.5, 0.9}, ["p99"]), (662, {0.5, 0.9, 0.99}, [])],
+)
+def test_quantiles_only_where_n_carries_them(fake, time_them, run, n, quantiles, missing):
+    rows = time_them({"a": fake(0.01)}, batches=[1], repeats=n)
+    total = [row for row in run.scores() if row.metric == speed.LATENCY and row.params["stage"] == "total"]
+    assert {row.params["quantile"] for row in total} == quantiles
+    assert rows
+    assert next(row for row in total if row.params["quantile"] == 0.5).params["n_too_small_for"] == missing
 
 
-def test_files_are_not_timed_and_other_rows_stay(run):
-    clock = Clock()
-    time_them(run, {"a": FakeGenerator(clock, 1.0)}, clock, batches=[1], repeats=1)
+def test_single_stream_has_its_own_number_of_calls(fake, time_them, run):
+    rows = time_them({"a": fake(0.01)}, scenarios=["single_stream", "offline"], batches=[1, 2], repeats=2, queries=64)
+    assert rows["a", speed.LATENCY, 1, "total"].params["scenario"] == "single_stream"
+    assert rows["a", speed.LATENCY, 1, "total"].n == 64 and rows["a", speed.LATENCY, 2, "total"].n == 2
+    assert {timing.scenario for timing in run.timings()} == {"single_stream", "offline"}
+    alone = time_them({"a": fake(0.01)}, scenarios=["single_stream"], batches=[4], queries=3)
+    assert {batch for _, metric, batch, _ in alone if metric == speed.THROUGHPUT} == {1}
+
+
+def test_out_of_memory_is_noted_and_ends_the_sweep_of_that_system_alone(fake, time_them, run):
+    generators = {"big": fake(1.0, fails_from=4), "small": fake(1.0)}
+    rows = time_them(generators, batches=[8, 1, 4], repeats=2)
+    assert {batch for name, metric, batch, _ in rows if (name, metric) == ("big", speed.THROUGHPUT)} == {1}
+    assert {batch for name, metric, batch, _ in rows if (name, metric) == ("small", speed.THROUGHPUT)} == {1, 4, 8}
+    reason = "batch 4: out of memory details"
+    assert run.failures() == [{"stage": "bench", "system": "big", "prompt_id": "", "reason": reason}]
+
+
+@pytest.mark.parametrize("error", [ValueError("no such key"), KeyError("layers"), UserError("asks for 30 s")])
+def test_a_model_that_raises_in_the_middle_costs_its_own_rows_only(fake, time_them, run, error):
+    class Breaks(type(fake(1.0))):
+        def generate(self, prompts, seeds):
+            if len(prompts) == 2 and len(self.calls) > 5:
+                raise error
+            return super().generate(prompts, seeds)
+
+    broken = Breaks(fake(1.0).clock, 1.0)
+    rows = time_them({"broken": broken, "sound": fake(1.0)}, batches=[1, 2], repeats=3, warmup=3)
+    assert ("broken", speed.THROUGHPUT, 1, None) in rows and ("broken", speed.THROUGHPUT, 2, None) not in rows
+    assert ("sound", speed.THROUGHPUT, 2, None) in rows
+    (failure,) = run.failures()
+    assert failure["reason"].startswith("batch 2: ") and str(error.args[0]) in failure["reason"]
+
+
+def test_a_system_that_cannot_be_loaded_costs_its_own_rows_only(fake, time_them, run):
+    reason = "device 'cuda' is not there; this machine has cpu only. Say device=cpu."
+    rows = time_them({"a": reason, "b": fake(1.0)}, batches=[1], repeats=1)
+    assert {name for name, *_ in rows} == {"b"}
+    assert run.failures() == [{"stage": "bench", "system": "a", "prompt_id": "", "reason": reason}]
+    assert set(run.manifest()["timed"]) == {"b"}  # a is tried again the next time
+    with pytest.raises(UserError, match="no system could be timed; the first reason: device 'cuda' is not there"):
+        time_them({"a": reason}, batches=[1])
+
+
+def test_files_are_not_timed_and_other_rows_stay(fake, time_them, run):
+    time_them({"a": fake(1.0)}, batches=[1], repeats=1)
     before = run.scores()
-    zoo = Zoo({})
-    scenario = Scenario(Speed(), PROMPTS, Generation())
-    assert bench([("mine", Model(family="files", folder="x"))], scenario, run, protocol=("quick", 1), zoo=zoo) == []
-    assert run.scores() == before and len(run.timings()) == 3 and zoo.n_built == 0
+    scenario = Scenario(Speed(), [Prompt("p", "text", 5.0)], Generation())
+    assert bench([("mine", Model(family="files", folder="x"))], scenario, run, protocol=("quick", 1), start=None) == []
+    assert run.scores() == before and len(run.timings()) == 4
 
 
-def test_failures_and_systems_of_earlier_timings_stay_on_record(run):
-    clock = Clock()
+def test_failures_and_systems_of_earlier_timings_stay_on_record(fake, time_them, run):
     run.update_manifest(systems={"a": {"family": "masked", "description": "as generated"}})
-    a = FakeGenerator(clock, 1.0, fails_from=8)
-    time_them(run, {"a": a}, clock, batches=[1, 8], repeats=1)
-    time_them(run, {"a": a, "b": FakeGenerator(clock, 1.0)}, clock, again=False, batches=[1, 8], repeats=1)
+    a = fake(1.0, fails_from=8)
+    time_them({"a": a}, batches=[1, 8], repeats=1)
+    time_them({"a": a, "b": fake(1.0)}, again=False, batches=[1, 8], repeats=1)
     assert [row["system"] for row in run.failures()] == ["a"]
     systems = run.manifest()["systems"]
     assert systems["a"]["description"] == "as generated" and systems["b"]["family"] == "masked"
 
 
-def test_a_rerun_times_only_what_is_new(run):
-    clock = Clock()
-    a, b = FakeGenerator(clock, 1.0), FakeGenerator(clock, 2.0)
-    time_them(run, {"a": a}, clock, batches=[1], repeats=1)
+def test_a_rerun_times_only_what_is_new(fake, time_them, run):
+    a, b = fake(1.0), fake(2.0)
+    time_them({"a": a}, batches=[1], repeats=1)
     n_calls = len(a.calls)
-    rows = time_them(run, {"a": a, "b": b}, clock, again=False, batches=[1], repeats=1)
-    assert {row.system for row in rows.values()} == {"b"} and len(a.calls) == n_calls
+    rows = time_them({"a": a, "b": b}, again=False, batches=[1], repeats=1)
+    assert {name for name, *_ in rows} == {"b"} and len(a.calls) == n_calls
     assert {row.system for row in run.scores()} == {"a", "b"}
-    time_them(run, {"a": a}, clock, again=False, batches=[1], repeats=2)  # other settings: other work
+    time_them({"a": a}, again=False, batches=[1], repeats=2)  # other settings: other work
     assert len(a.calls) > n_calls
     assert run.scores().count(run.scores()[0]) == 1  # replaced, not added
 
 
-def test_the_first_system_does_not_pay_for_the_imports(run):
-    clock = Clock()
-
-    class Slow(Zoo):
-        def build(self, model, device, dtype, *, exact):
-            clock.now += 3.0 if self.n_built else 60.0
-            return super().build(model, device, dtype, exact=exact)
-
-    systems = [(name, Model(family="masked", name=name)) for name in "ab"]
-    zoo = Slow({name: FakeGenerator(clock, 1.0) for name in "ab"})
-    rows = bench(systems, Scenario(Speed(), PROMPTS, Generation()), run, protocol=("quick", 1), zoo=zoo, clock=clock)
-    assert [row.value for row in rows if row.metric == speed.LOAD_TIME] == [3.0, 3.0]
+def test_other_length_number_format_and_weights_are_other_work(fake, time_them, run):
+    a = fake(1.0)
+    time_them({"a": a}, batches=[1], repeats=1)
+    for settings in ({"seconds": 2.0}, {"dtype": "bfloat16"}, {"weights": "random"}):
+        rows = time_them({"a": a}, again=False, batches=[1], repeats=1, **settings)
+        params = rows["a", speed.THROUGHPUT, 1, None].params
+        assert {name: params[name] for name in settings} == settings
+    assert run.manifest()["speed"]["weights"] == "random"
 
 
-def test_nothing_that_could_be_timed_is_an_error(run):
-    clock = Clock()
+def test_nothing_that_could_be_timed_is_an_error(fake, time_them, run):
     with pytest.raises(UserError, match="no system could be timed; the first reason: batch 1: out of memory"):
-        time_them(run, {"a": FakeGenerator(clock, 1.0, fails_from=1)}, clock, batches=[1])
+        time_them({"a": fake(1.0, fails_from=1)}, batches=[1])
     assert run.scores() == []
 
 
-def test_interval_of_the_median_covers_it_at_the_stated_rate():
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"batches": [0]}, "batches must be between 1 and 4096, got 0"),
+        ({"seconds": -1.0}, "seconds must be between 0.1 and 600, got -1"),
+        ({"max_seconds": -5.0}, "max_seconds must be at least"),
+        ({"queries": 0}, "queries must be at least 1"),
+        ({"bound": -1.0}, "bound must be at least"),
+        ({"chunk_seconds": 0.0}, "chunk_seconds must be between"),
+        ({"scenarios": ["ofline"]}, "Did you mean offline"),
+        ({"scenarios": []}, "scenarios is empty"),
+        ({"weights": "none"}, "unknown speed.weights"),
+        ({"dtype": "int8"}, "unknown speed.dtype"),
+    ],
+)
+def test_bad_settings_are_one_clear_line(settings, expected):
+    with pytest.raises(UserError, match=expected):
+        Speed(**settings)
+
+
+def test_facts_of_the_device_are_in_the_manifest(fake, time_them, run):
+    time_them({"a": fake(1.0)}, batches=[1], repeats=1)
+    found = run.manifest()["speed"]["devices"]["cpu"]
+    assert found["flags"]["threads"] >= 1 and "math" in found["flags"]["attention"]
+    assert found["before"]["load"] >= 0 and found["after"]["load"] >= 0
+
+
+def test_decoders_timed_together_are_compared_and_go_stale_together(fake, time_them, run):
+    """A pair is compared within one session only: another day's timings of one of them say nothing of the ratio."""
+    families = {"parallel": "masked", "sequential": "autoregressive"}
+    both = {"parallel": fake(2.0), "sequential": fake(4.0)}
+    rows = time_them(both, families=families, batches=[1, 2], repeats=5, max_seconds=1000)
+    assert rows["parallel", speed.SPEEDUP_VS, 2, None].value == pytest.approx(2.0)
+    time_them({"sequential": fake(3.0)}, families=families, batches=[1, 2], repeats=5)
+    assert not [row for row in run.scores() if row.metric == speed.SPEEDUP_VS]
+    assert {row.system for row in run.scores()} == {"parallel", "sequential"}
+
+
+def test_values_are_finite_and_intervals_hold_them(fake, time_them):
     rng = np.random.default_rng(0)
-    samples = rng.exponential(size=(200, 25))
-    hits = [low <= np.log(2) <= high for low, high in (median_interval(s, rng, 400) for s in samples)]
-    assert 0.88 <= np.mean(hits) <= 1.0
-    assert median_interval([1.0] * 4, rng) is None
+    script = [1.0] * 3 + list(rng.uniform(0.5, 1.5, 20))
+    row = time_them({"a": fake(1.0, script)}, batches=[1], repeats=20)["a", speed.LATENCY, 1, "total"]
+    assert row.low < row.value < row.high
