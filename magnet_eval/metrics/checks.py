@@ -3,27 +3,23 @@
 Some networks like silence, and a file that stands twice counts twice: each finding is reported by clip, never replaced.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-
-from magnet_eval.lookup import UserError
 
 SILENCE_DB = -60.0  # RMS re full scale
 FULL_SCALE = 0.9999  # 16-bit audio ends at 32767 / 32768
 CLIPPED_SHARE = 0.01
 TOLERANCE = 0.05  # s
-NEAR = 1e-3  # of the set's RMS distance to its mean
-BLOCK_VALUES = 2**23  # distances at a time: 64 MB
 
 
 @dataclass(frozen=True)
 class Fault:
     """One finding."""
 
-    kind: str  # not_finite, silent, clipped, short, long, duplicate or near_duplicate
+    kind: str  # not_finite, silent, clipped, short, long or duplicate
     clips: tuple[str, ...]  # ids; more than one where it is about their likeness
     detail: str  # one line for people
 
@@ -72,51 +68,3 @@ def duplicates(hashes: Mapping[str, str]) -> list[Fault]:
         for ids in groups.values()
         if len(ids) > 1
     ]
-
-
-def near_duplicates(ids: Sequence[str], embeddings: np.ndarray, near: float = NEAR) -> list[Fault]:
-    """Clips whose embeddings [n, d] are nearly equal: one fault for each group that is linked by such pairs.
-
-    Near is a distance of at most ``near`` times the set's RMS distance to its mean, so that neither the scale nor the
-    offset of the embedding matters. A set that is equal throughout is one group.
-    Raises ValueError for a NaN or an infinity, or for other numbers of ids and rows.
-    """
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-    from scipy.spatial.distance import cdist
-
-    rows = np.asarray(embeddings, dtype=np.float64)
-    if rows.ndim != 2 or len(rows) != len(ids):
-        raise ValueError(f"{len(ids)} clips need embeddings [{len(ids)}, d], got {rows.shape}")
-    if not np.isfinite(rows).all():
-        raise ValueError("embeddings hold NaN or infinite values")
-    if len(rows) < 2:
-        return []
-    rows = rows - rows.mean(axis=0)
-    limit = near * np.sqrt((rows**2).sum(axis=1).mean())
-    step = max(1, BLOCK_VALUES // len(rows))
-    starts = range(0, len(rows), step)
-    near_rows = [np.argwhere(cdist(rows[start : start + step], rows) <= limit) + (start, 0) for start in starts]
-    pairs = np.concatenate(near_rows)
-    links = coo_matrix((np.ones(len(pairs), dtype=np.int8), pairs.T), shape=(len(rows), len(rows)))
-    _, group = connected_components(links, directed=False)
-    members = np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])
-    return [
-        Fault("near_duplicate", tuple(ids[i] for i in group), f"{len(group)} clips are embedded alike within {near:g}")
-        for group in members
-        if len(group) > 1
-    ]
-
-
-def refuse(faults: Sequence[Fault], n_clips: int) -> None:
-    """Raises UserError, in one line, if there is any fault: how many clips of which kind, and the first ones by id."""
-    if not faults:
-        return
-    concerned = Counter(fault.kind for fault in faults for _ in fault.clips)
-    kinds = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in concerned.most_common())
-    names = list(dict.fromkeys(clip for fault in faults for clip in fault.clips))
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    raise UserError(
-        f"{len(names)} of {n_clips} clips are not fit to score ({kinds}): {', '.join(names[:3])}{more}. "
-        "Make them again, or leave them out."
-    )

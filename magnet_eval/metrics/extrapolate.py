@@ -5,7 +5,6 @@ against 1 / n, at 0, is the score without that bias.
 Reference: Chong and Forsyth (2020), arXiv:1911.07023; for audio: Gui et al. (2023), arXiv:2311.01616.
 """
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,13 +19,13 @@ T_QUANTILE = 2.093  # 97.5 % of Student's t for N_GROUPS - 1
 
 @dataclass(frozen=True)
 class Extrapolation:
-    """A line value + slope / n through the scores of subsets of n clips (or frames)."""
+    """A line value + slope / n through the scores of subsets of n clips."""
 
     value: float  # at infinite n
     slope: float
     r2: float  # share of the points' variance that the line explains; far below 1 the value means little
     points: tuple[tuple[float, float], ...]  # (n, score)
-    low: float | None = None  # 95 % interval over clips; None where the rule has none
+    low: float | None = None  # 95 % interval over clips
     high: float | None = None
 
 
@@ -57,23 +56,6 @@ def by_clips(scores: Scores, frames: np.ndarray, owner: np.ndarray, rng: np.rand
     value = lines[0].value
     half = T_QUANTILE * float(np.sqrt((N_GROUPS - 1) * np.var([line.value for line in lines[1:]])))
     return replace(lines[0], low=value - half, high=value + half)
-
-
-def by_frames(scores: Scores, frames: np.ndarray, owner: np.ndarray, rng: np.random.Generator) -> Extrapolation:
-    """The rule of fadtk and kadtk: 25 draws of frames with replacement, of evenly spaced sizes from 500 to all.
-
-    Clips play no part (theirs draw without a seed). Frames of a clip are alike, so that the bias of few clips stays in:
-    on clips of alike frames the value is that of the plain distance. Raises ValueError for 500 frames or fewer.
-    """
-    n, smallest = len(frames), 500
-    if n <= smallest:
-        raise ValueError(f"this rule starts at {smallest} frames and needs more than that, got {n}")
-    sizes = np.linspace(smallest, n, 25).astype(int)
-    weights = np.array([np.bincount(rng.integers(n, size=size), minlength=n) for size in sizes], dtype=np.int16)
-    return _line(list(zip(sizes, scores(frames, np.arange(n), weights), strict=True)))
-
-
-RULES: Mapping[str, Callable[..., Extrapolation]] = {"native": by_clips, "fadtk-1.1": by_frames}
 
 
 def _line(points: list[tuple[float, float]]) -> Extrapolation:

@@ -1,7 +1,5 @@
 """Inception score: how sure a classifier is of each clip, and how much its answers differ between clips."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from magnet_eval.metrics.divergence import log_softmax
@@ -9,14 +7,12 @@ from magnet_eval.metrics.divergence import log_softmax
 PUBLISHED = {"n_splits": 10, "seed": 2020}  # audioldm_eval's, on clips in the order of their file names
 
 
-def inception_score(
-    logits: np.ndarray, names: Sequence[str] | None = None, *, n_splits: int = 1, seed: int | None = None
-) -> tuple[float, float]:
+def inception_score(logits: np.ndarray, *, n_splits: int = 1, seed: int | None = None) -> tuple[float, float]:
     """Inception score of logits [n, classes]: exp of the clips' mean KL(p(y | clip) || p(y)), 1 to n or classes.
 
-    Mean and standard deviation over ``n_splits`` parts of nearly equal size, each with a p(y) of its own. Rows are put
-    in the order of ``names``, where given, and then shuffled by ``seed``, so that the parts do not hang on the order
-    of files; with one part no order matters. More and smaller parts score lower: compare equal n and splits only.
+    Mean and standard deviation over ``n_splits`` parts of nearly equal size, each with a p(y) of its own. Rows
+    are shuffled by ``seed``; with one part no order matters. More and smaller parts score lower: compare equal n and
+    splits only.
     Raises ValueError on logits that are not finite, or with fewer clips than parts.
 
     Reference: Salimans et al. (2016), arXiv:1606.03498; the shuffle is that of torch-fidelity.
@@ -27,10 +23,6 @@ def inception_score(
     n = len(logits)
     if not 1 <= n_splits <= n:
         raise ValueError(f"an inception score of {n_splits} parts needs at least as many clips, got {n}")
-    if names is not None:
-        if len(names) != n:
-            raise ValueError(f"{len(names)} names for {n} clips")
-        logits = logits[np.argsort(np.asarray(names), kind="stable")]
     if seed is not None:
         # The published order is that of NumPy's old generator.
         logits = logits[np.random.RandomState(seed).permutation(n)]

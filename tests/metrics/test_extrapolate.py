@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from magnet_eval.metrics.clip_stats import frechet_of_clips
-from magnet_eval.metrics.extrapolate import RULES, by_clips, by_frames
-from magnet_eval.metrics.frechet import Gaussian, distance_to, frechet_to, gaussian
+from magnet_eval.metrics.extrapolate import by_clips
+from magnet_eval.metrics.frechet import Gaussian, distance_to, gaussian
 
 D = 16
 
@@ -26,21 +26,17 @@ def line(frames, owner, weights):
     return 3 + 50 / weights.sum(axis=1)
 
 
-@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
-def test_a_line_is_found_exactly(rule):
-    found = rule(line, *clips(203, 0), rng())
+def test_a_line_is_found_exactly():
+    found = by_clips(line, *clips(203, 0), rng())
     assert found.value == pytest.approx(3) and found.slope == pytest.approx(50) and found.r2 == pytest.approx(1)
-    if found.low is not None:
-        assert (found.low, found.high) == pytest.approx((3, 3))
+    assert (found.low, found.high) == pytest.approx((3, 3))
 
 
-def test_points_of_the_two_rules():
+def test_points():
     frames, owner = clips(200, 0)
     assert [n for n, _ in by_clips(line, frames, owner, rng()).points] == pytest.approx(
         [200, 100, 200 / 3, 50], rel=1e-3
     )
-    sizes = [n for n, _ in by_frames(line, frames, owner, rng()).points]
-    assert len(sizes) == 25 and sizes[0] == 500 and sizes[-1] == 800
 
 
 def test_each_clip_stands_once_at_every_size():
@@ -73,31 +69,12 @@ def test_bias_of_few_clips_is_taken_away():
     assert all(x.slope > 0 and x.r2 > 0.95 for x in found)
 
 
-def test_frames_of_alike_clips_hide_the_bias():
-    """Why frames are not the unit: the published rule stays at the plain distance."""
-    frames, owner = clips(400, 0)
-    reference = clips(5000, 99, shift=0.0)[0]
-    found = by_frames(frame_scores(reference), frames, owner, rng())
-    plain = frechet_to(reference)(frames)
-    truth = by_clips(frechet_of_clips(reference), frames, owner, rng()).value
-    assert abs(found.value - plain) < 0.5 * abs(plain - truth)
-    assert found.low is None and found.high is None
-
-
-def frame_scores(reference):
-    score = frechet_to(reference)
-    return lambda frames, owner, weights: np.array([score(frames, weight[owner]) for weight in weights])
-
-
 def test_seeded():
     scores = frechet_of_clips(clips(300, 9)[0])
-    for rule in RULES.values():
-        first, again, other = (rule(scores, *clips(150, 0), rng(seed)) for seed in (1, 1, 2))
-        assert first == again != other
+    first, again, other = (by_clips(scores, *clips(150, 0), rng(seed)) for seed in (1, 1, 2))
+    assert first == again != other
 
 
 def test_refuses_too_few():
     with pytest.raises(ValueError, match="at least 80 clips, got 79"):
         by_clips(line, *clips(79, 0), rng())
-    with pytest.raises(ValueError, match="more than that, got 400"):
-        by_frames(line, *clips(100, 0), rng())
