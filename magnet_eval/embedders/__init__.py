@@ -85,7 +85,8 @@ def missing(name: str, options: Mapping[str, Any]) -> str:
     if not chosen:
         return ""
     if chosen not in sources.SOURCES and not Path(chosen).exists():
-        return f"there are no weights {chosen}. Give a path, or one of {', '.join(sources.SOURCES)}."
+        near = lookup.nearest(chosen, sources.SOURCES) or sorted(sources.SOURCES)[:3]
+        return f"there are no weights {chosen}. Give a path or a name, e.g. {', '.join(near)}; all: magnet-eval doctor."
     try:
         place = sources.weights_of(chosen) if chosen in sources.SOURCES else Path(chosen)
         if name in TOKENIZERS and not place.is_dir():
