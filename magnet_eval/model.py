@@ -18,6 +18,8 @@ CONTROLS = {  # families that bound the others and do not compete
 }
 PADDING = ("isolated", "reference")
 TASKS = ("", "music", "sound")
+WEIGHTS = ("", "random")
+RANDOM = ("masked", "autoregressive", "hybrid", "transformers")  # families that can be built without files
 OWNERS = {"prompter": ("hybrid",), "rescorer": ("masked",), "folder": ("files",)}  # field -> families that have it
 
 
@@ -35,6 +37,7 @@ class Model:
     prompter: str | None = None  # hybrid only: a second checkpoint that writes the beginning
     rescorer: Rescoring | None = None  # masked only
     folder: str | None = None  # files only: audio named PROMPT-ID.wav
+    weights: str = ""  # "random": no file is read, for measurements of speed; see generators/random.py
     task: str = ""  # music | sound
     parameters: int = 0  # of the language model, with the text projection; this and the next two for listings
     sample_rate: int = 0  # Hz
@@ -48,6 +51,11 @@ class Model:
         """Refuses what does not go together."""
         check("padding", self.padding, PADDING)
         check("task", self.task, TASKS)
+        check("weights", self.weights, WEIGHTS)
+        if self.weights and self.family not in RANDOM:
+            raise UserError(
+                f"weights: random is for families {', '.join(RANDOM)}; {self.name or 'this model'} is {self.family}."
+            )
         if ":" in self.family:  # a family of the user's own keeps its decoding as it is
             return
         check("family", self.family, DECODING)

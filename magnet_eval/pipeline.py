@@ -12,6 +12,7 @@ from magnet_eval import config, generators, scoring
 from magnet_eval.clips import ClipMaker
 from magnet_eval.environment import command, environment
 from magnet_eval.generators import files
+from magnet_eval.lookup import UserError
 from magnet_eval.progress import Progress, silent
 from magnet_eval.prompts import read_prompts
 from magnet_eval.records import Prompt
@@ -33,6 +34,11 @@ def generate(settings: config.Run, progress: Progress = silent) -> RunFolder:
     protocol, folder = settings.protocol, folder_of(settings)
     prompts = read_prompts(protocol.prompts)
     models = {system.label: config.resolve_system(system) for system in protocol.systems}
+    for label, model in models.items():
+        if model.weights:
+            raise UserError(
+                f"{label} has weights: {model.weights}, which makes noise: for bench, not for clips to judge."
+            )
     fingerprints = {label: generators.fingerprint(model) for label, model in models.items()}
     with folder.lock():
         folder.write_prompts(prompts)

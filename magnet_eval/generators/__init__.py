@@ -57,12 +57,17 @@ class Generator(Protocol):
         """One clip per prompt, all prompts of equal seconds; a clip depends on its own prompt and seed alone."""
 
 
-def build(model: "Model", device: str = "auto", dtype: str = "float32", *, exact: bool = True) -> Generator:
+def build(
+    model: "Model", device: str = "auto", dtype: str = "float32", *, exact: bool = True, weights: str | None = None
+) -> Generator:
     """The model's generator, weights loaded.
 
     exact: the same bits whatever the batch, at some cost where a call has fewer clips than a block (see system.py);
-    False runs a call as one batch, for measurements of speed. Raises UserError on missing or damaged weights.
+    False runs a call as one batch, for measurements of speed. weights: "random" builds the model at its true size
+    without a file, as its own field of that name does; see random.py. Raises UserError on missing or damaged weights.
     """
+    if weights:
+        model = dataclasses.replace(model, weights=weights)
     for one in parts.parts(model):  # all of them before any is read: the checkpoint's own fault comes first
         parts.usable(model, one)
     return load(GENERATORS, model.family, "family")(model, device, dtype, exact)
@@ -70,7 +75,7 @@ def build(model: "Model", device: str = "auto", dtype: str = "float32", *, exact
 
 # What names, describes or lists a model, and what ``settings`` and ``parts`` say better.
 # ``task`` and ``seconds`` stay: audiocraft's class and the windows of long clips can follow from them.
-PROSE = ("name", "description", "licence", "tiny", "parameters", "sample_rate",
+PROSE = ("name", "description", "licence", "tiny", "parameters", "sample_rate", "weights",
          "checkpoint", "text", "codec", "prompter", "folder", "preset", "decoding")  # fmt: skip
 
 
@@ -97,7 +102,12 @@ def fingerprint(model: "Model") -> str:
 
 
 def weights(model: "Model") -> dict[str, str]:
-    """sha256 of each file of the model's parts, by role/name. Raises UserError if a part is missing."""
+    """sha256 of each file of the model's parts, by role/name; "random" in place of it for parts that have no file.
+
+    Raises UserError if a part is missing.
+    """
+    if model.weights:
+        return {f"{role}/{name}": model.weights for role, name in parts.named(model).items()}
     hashes = {}
     for one in parts.parts(model):
         base = one.place if one.place.is_dir() else one.place.parent

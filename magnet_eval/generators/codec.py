@@ -7,6 +7,7 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -24,30 +25,37 @@ from magnet_eval.records import Prompt
 class Codec:
     """An EncodecModel of any rate, in float32."""
 
-    def __init__(self, place: Path, device: torch.device) -> None:
-        """Reads a folder or file in any layout of loading.py. Raises UserError if it holds no complete codec."""
-        self.device = device
-        self.model = loading.load_codec(place, device)
-        settings = self.model.config
+    def __init__(self, model: Any) -> None:
+        """model: transformers' EncodecModel."""
+        self.model, self.device = model, model.device
+        settings = model.config
         self.sample_rate: int = settings.sampling_rate
         self.channels: int = settings.audio_channels
         self.frame_rate = settings.sampling_rate / math.prod(settings.upsampling_ratios)
         self.card: int = settings.codebook_size
         self.n_q = len(self.model.quantizer.layers)
 
+    @classmethod
+    def read(cls, place: Path, device: torch.device) -> Self:
+        """From a folder or file in any layout of loading.py. Raises UserError if it holds no complete codec."""
+        return cls(loading.load_codec(place, device))
+
     def frames(self, seconds: float) -> int:
         """Token frames that cover ``seconds``."""
         return math.ceil(round(seconds * self.frame_rate, 6))
 
     @torch.inference_mode()
-    def decode(self, codes: Tensor, *, one_by_one: bool) -> list[np.ndarray]:
-        """Audio [channels, samples] of each row of codes [B, K, T]; one_by_one keeps rows apart to the last bit.
+    def waveforms(self, codes: Tensor, *, one_by_one: bool) -> Tensor:
+        """Audio [B, channels, samples] of codes [B, K, T], on the device; one_by_one keeps rows apart to the last bit.
 
         Long clips are decoded in bounded memory; see chunked.py.
         """
         rows = codes.split(1 if one_by_one else len(codes))
-        decoded = torch.cat([chunked.decode(self.model, row) for row in rows])
-        return list(decoded.float().cpu().numpy())
+        return torch.cat([chunked.decode(self.model, row) for row in rows])
+
+    def decode(self, codes: Tensor, *, one_by_one: bool) -> list[np.ndarray]:
+        """``waveforms`` as an array [channels, samples] for each row."""
+        return to_host(self.waveforms(codes, one_by_one=one_by_one))
 
     @torch.inference_mode()
     def round_trip(self, samples: np.ndarray) -> np.ndarray:
@@ -60,13 +68,18 @@ class Codec:
         return decoded[0].float().cpu().numpy()
 
 
+def to_host(waveforms: Tensor) -> list[np.ndarray]:
+    """Audio [B, channels, samples] of a device as one float32 array for each row."""
+    return list(waveforms.float().cpu().numpy())
+
+
 class CodecGenerator:
     """The reference clip, encoded and decoded."""
 
     def __init__(self, model: config.Model, device: str, dtype: str, exact: bool) -> None:
         """Raises UserError on missing or damaged weights. dtype and exact change nothing: float32, clip by clip."""
         self.device = checkpoints.pick_device(device)
-        self.codec = Codec(parts.place_of(model, "codec"), self.device)
+        self.codec = Codec.read(parts.place_of(model, "codec"), self.device)
         self.sample_rate = self.codec.sample_rate
 
     def generate(self, prompts: Sequence[Prompt], seeds: Sequence[int]) -> Generation:
@@ -96,7 +109,7 @@ class UnigramGenerator:
         """Raises UserError on missing or damaged weights."""
         self.device = checkpoints.pick_device(device)
         self.exact = exact
-        self.codec = Codec(parts.place_of(model, "codec"), self.device)
+        self.codec = Codec.read(parts.place_of(model, "codec"), self.device)
         self.sample_rate = self.codec.sample_rate
         path = parts.place_of(model, "checkpoint") / "counts.safetensors"
         weights = checkpoints.read_weights(path)
@@ -113,6 +126,8 @@ class UnigramGenerator:
             rows = self.counts.repeat_interleave(frames, 0)[None].expand(len(seeds), -1, -1)
             codes = choose(rows).unflatten(1, (-1, frames)).to(self.device)
         with watch.stage("codec"):
-            clips = self.codec.decode(codes, one_by_one=self.exact)
+            waveforms = self.codec.waveforms(codes, one_by_one=self.exact)
+        with watch.stage("write"):
+            clips = to_host(waveforms)
         samples = round(prompts[0].seconds * self.sample_rate)
         return Generation([clip[:, :samples] for clip in clips], frames, frames, 0, 0, watch.seconds)

@@ -31,13 +31,18 @@ class TransformersGenerator:
 
         self.zoo_model, self.exact = model, exact
         self.device = checkpoints.pick_device(device)
-        folder = place_of(model, "checkpoint")
         number = checkpoints.pick_dtype(dtype)
-        self.model = checkpoints.load_transformers(AutoModelForTextToWaveform, folder, self.device, number)
+        if model.weights:
+            from magnet_eval.generators import random
+
+            self.model, reader = random.musicgen(model, self.device, number)
+        else:
+            folder = place_of(model, "checkpoint")
+            self.model = checkpoints.load_transformers(AutoModelForTextToWaveform, folder, self.device, number)
+            reader = _reader(folder, self.model)
         self.music = self.model.config.model_type in MUSICGEN
         self.settings = self._settings(model.settings())
-        reader = _reader(folder, self.model)
-        with peers.one_line(f"{folder} cannot be run by transformers"):
+        with peers.one_line(f"{model.checkpoint} cannot be run by transformers"):
             self.pipeline = TextToAudioPipeline(model=self.model, device=self.device, **reader)
         self.sample_rate: int = self.pipeline.sampling_rate
         self.meter = self._meter()

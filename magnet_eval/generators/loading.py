@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from magnet_eval.generators import layout_audiocraft, layout_transformers, layouts
 from magnet_eval.generators.checkpoints import fill, load_transformers, read_weights
@@ -31,9 +32,16 @@ def load_language_model(
     else:
         file = place if place.suffix == ".safetensors" else place / WEIGHTS
         shape, weights = read_config(file.parent), read_weights(file)
+    return assemble(shape, weights, device, dtype, published or place)
+
+
+def assemble(
+    shape: LMConfig, weights: dict[str, Tensor], device: torch.device, dtype: torch.dtype, place: Path
+) -> LanguageModel:
+    """A network of this shape around ``weights`` (emptied on the way). Raises UserError where they differ."""
     with torch.device("meta"):
         lm = LanguageModel(shape)
-    fill(lm, weights, device, dtype, published or place)
+    fill(lm, weights, device, dtype, place)
     return lm.eval().requires_grad_(False)
 
 

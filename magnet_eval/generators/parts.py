@@ -47,11 +47,14 @@ class Part:
 
 
 def parts(model: "Model") -> list[Part]:
-    """Every part that a model's audio depends on, present or not. Clips of ``files`` count one by one, elsewhere."""
-    named = {"checkpoint": model.checkpoint, "prompter": model.prompter}
-    named["rescorer"] = model.rescorer.checkpoint if model.rescorer else ""
+    """Every part that a model's audio depends on, present or not; none where its weights are random.
+
+    Clips of ``files`` count one by one, elsewhere.
+    """
+    if model.weights:
+        return []
     layout = "" if model.family in FOREIGN else "audiocraft"
-    found = [part(role, value, model.family, layout) for role, value in named.items() if value]
+    found = [part(role, value, model.family, layout) for role, value in named(model).items()]
     if model.family in (*FOREIGN, "files") or ":" in model.family:
         return found
     checkpoint = next((one for one in found if one.role == "checkpoint"), None)
@@ -59,6 +62,13 @@ def parts(model: "Model") -> list[Part]:
         beside = checkpoint and value == checkpoint.wanted
         found += [part(role, value, model.family, "audiocraft" if beside else "transformers")] if value else []
     return found
+
+
+def named(model: "Model") -> dict[str, str]:
+    """The names of a model's checkpoints by role."""
+    rescorer = model.rescorer.checkpoint if model.rescorer else ""
+    names = {"checkpoint": model.checkpoint, "prompter": model.prompter, "rescorer": rescorer}
+    return {role: name for role, name in names.items() if name}
 
 
 def place_of(model: "Model", role: str) -> Path:

@@ -11,14 +11,15 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from magnet_eval import config
-from magnet_eval.generators import Generation, checkpoints, loading, parts
-from magnet_eval.generators.codec import Codec
+from magnet_eval.generators import Generation, checkpoints, loading, parts, random
+from magnet_eval.generators.codec import Codec, to_host
 from magnet_eval.generators.text import TextEncoder
 from magnet_eval.generators.tokens import Stopwatch, Tokens
 from magnet_eval.generators.transformer import LanguageModel
@@ -69,8 +70,11 @@ class TextToAudio(ABC):
         self.sampling = self.setting_of_sampling()
         self.isolated = model.padding == "isolated"
         self.exact = exact and self.sampling == "per_clip" and self.isolated
-        self.text = TextEncoder(parts.place_of(model, "text"), self.device)
-        self.codec = Codec(parts.place_of(model, "codec"), self.device)
+        if model.weights:
+            self.text, self.codec = random.text_encoder(model, self.device), random.codec(model, self.device)
+        else:
+            self.text = TextEncoder.read(parts.place_of(model, "text"), self.device)
+            self.codec = Codec.read(parts.place_of(model, "codec"), self.device)
         self.sample_rate = self.codec.sample_rate
 
     def setting_of_sampling(self) -> str:
@@ -79,14 +83,10 @@ class TextToAudio(ABC):
 
     def load(self, role: str) -> LanguageModel:
         """The language model of one role (checkpoint, prompter, rescorer); it fits the text encoder and the codec."""
-        place = parts.place_of(self.model, role)
         family = "masked" if self.model.prompter else self.model.family
         if role != "checkpoint":
             family = "autoregressive"
-        lm = loading.load_language_model(
-            place, self.device, self.dtype,
-            family=family, frame_rate=self.codec.frame_rate, seconds=self.model.seconds,
-        )  # fmt: skip
+        place, lm = self._language_model(role, family)
         for what, got, expected in (
             ("text_dim", lm.config.text_dim, self.text.model.config.d_model),
             ("card", lm.config.card, self.codec.card),
@@ -110,6 +110,17 @@ class TextToAudio(ABC):
             )
         return lm
 
+    def _language_model(self, role: str, family: str) -> tuple[str | Path, LanguageModel]:
+        """The language model of one role, and where it is from."""
+        if self.model.weights:
+            name = parts.named(self.model)[role]
+            return name, random.language_model(name, family, self.device, self.dtype)
+        place = parts.place_of(self.model, role)
+        return place, loading.load_language_model(
+            place, self.device, self.dtype,
+            family=family, frame_rate=self.codec.frame_rate, seconds=self.model.seconds,
+        )  # fmt: skip
+
     @abstractmethod
     def decode(self, texts: Texts, frames: int, seeds: Sequence[int]) -> Tokens:
         """Tokens of one block."""
@@ -130,13 +141,15 @@ class TextToAudio(ABC):
             parts.append(tokens)
             for row, index in enumerate(block):
                 made[index] = tokens.codes[row]
-        with watch.stage("codec"):
-            audio = self.codec.decode(torch.stack(made), one_by_one=self.exact)  # type: ignore[arg-type]
-        samples = round(prompts[0].seconds * self.sample_rate)
         for stage in dict.fromkeys(name for part in parts for name in part.seconds):
             watch.seconds[stage] = sum(part.seconds[stage] for part in parts)
+        with watch.stage("codec"):
+            waveforms = self.codec.waveforms(torch.stack(made), one_by_one=self.exact)  # type: ignore[arg-type]
+        samples = round(prompts[0].seconds * self.sample_rate)
+        with watch.stage("write"):  # whoever writes files adds the time of that
+            audio = to_host(waveforms[..., :samples])
         return Generation(
-            audio=[clip[:, :samples] for clip in audio],
+            audio=audio,
             frames_asked=frames,
             frames_made=parts[0].codes.shape[2],
             iterations=parts[0].iterations,

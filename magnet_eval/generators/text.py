@@ -4,6 +4,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -41,28 +42,33 @@ CACHE = StateCache()
 class TextEncoder:
     """Texts to T5 states. Its padding is masked, so that a text's states do not depend on its neighbours."""
 
-    def __init__(self, folder: Path, device: torch.device) -> None:
-        """Raises UserError if the folder lacks the encoder or the tokenizer."""
+    def __init__(self, model: Any, tokenizer: Any, content: str) -> None:
+        """model: transformers' T5EncoderModel. content: what its states depend on, beside the tokens."""
+        self.model, self.tokenizer, self.device = model, tokenizer, model.device
+        self.content = f"{self.device} {content}"
+        self.max_tokens = min(tokenizer.model_max_length, MAX_TOKENS)
+
+    @classmethod
+    def read(cls, folder: Path, device: torch.device) -> Self:
+        """From a folder. Raises UserError if it lacks the encoder or the tokenizer."""
         # never a class of a certain tokenizer: offline those come out empty, without an error
         from transformers import AutoTokenizer
 
-        self.device = device
-        self.model = load_text_encoder(folder, device)
-        files = [folder / "config.json", *weight_files(folder)]
-        self.content = f"{device} " + " ".join(content_of(path) for path in files)
+        model = load_text_encoder(folder, device)
         try:
-            self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         except FAULTS as error:
             raise UserError(
                 f"{folder} has no usable tokenizer: {' '.join(str(error).split())[:300]}. {HINT}"
             ) from error
-        expected = self.model.config.vocab_size
-        if not MIN_VOCABULARY * expected <= len(self.tokenizer) <= expected:
+        expected = model.config.vocab_size
+        if not MIN_VOCABULARY * expected <= len(tokenizer) <= expected:
             raise UserError(
-                f"the tokenizer in {folder} has {len(self.tokenizer)} tokens, the encoder {expected}; it is incomplete "
+                f"the tokenizer in {folder} has {len(tokenizer)} tokens, the encoder {expected}; it is incomplete "
                 f"or another model's. {HINT}"
             )
-        self.max_tokens = min(self.tokenizer.model_max_length, MAX_TOKENS)
+        files = [folder / "config.json", *weight_files(folder)]
+        return cls(model, tokenizer, " ".join(content_of(path) for path in files))
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, cut to ``max_tokens`` with a warning."""

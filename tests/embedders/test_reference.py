@@ -121,7 +121,7 @@ def test_encodec_equals_transformers(file, weights, tmp_path):
     theirs.model.set_target_bandwidth(24.0)
     with torch.no_grad():
         ceiling = theirs.model(torch.from_numpy(clip)[None])[0].numpy()
-    assert np.abs(Codec(tmp_path, torch.device("cpu")).round_trip(clip) - ceiling).max() < 1e-5
+    assert np.abs(Codec.read(tmp_path, torch.device("cpu")).round_trip(clip) - ceiling).max() < 1e-5
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def test_tensors_do_not_grow_with_the_clip(shape):
 
 def test_the_codec_decodes_long_clips_in_chunks(zoo):
     """Row by row to the last bit, and no two chunks mixed up."""
-    codec = Codec(zoo / "codec", torch.device("cpu"))
+    codec = Codec.read(zoo / "codec", torch.device("cpu"))
     codes = torch.randint(0, 64, (3, 4, 1234))
     apart = codec.decode(codes, one_by_one=True)
     assert [clip.shape for clip in apart] == [(1, 1234 * 640)] * 3

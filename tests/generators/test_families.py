@@ -152,7 +152,7 @@ def test_codec_round_trip_of_the_reference(zoo, tmp_path):
 
 
 def test_codec_frames_cover_the_seconds(zoo):
-    codec = Codec(zoo / "codec", CPU)
+    codec = Codec.read(zoo / "codec", CPU)
     assert (codec.frame_rate, codec.card) == (25.0, 64)
     assert [codec.frames(s) for s in (5.0, 1.0, 1.01, 0.04, 0.28)] == [125, 25, 26, 1, 7]
     codes = torch.randint(0, 64, (2, 4, 30))
@@ -194,7 +194,7 @@ def test_files(tmp_path):
 
 
 def test_text_is_isolated_and_cut_with_a_warning(zoo, caplog):
-    encoder = TextEncoder(zoo / "text", CPU)
+    encoder = TextEncoder.read(zoo / "text", CPU)
     alone, _ = encoder.encode(TEXTS[:1], one_by_one=True)
     batch, mask = encoder.encode(TEXTS[:2], one_by_one=True)
     length = alone.shape[1]

@@ -288,5 +288,5 @@ def test_a_pointer_to_a_codec_that_is_not_here_says_how_to_get_it(refusal, tmp_p
 
 @pytest.mark.parametrize(("name", "rate"), [("magnet", 32_000), ("sound", 16_000)])
 def test_a_codec_alone_is_a_file_too(name, rate):
-    codec = Codec(DATA / name / CODEC, CPU)
+    codec = Codec.read(DATA / name / CODEC, CPU)
     assert (codec.sample_rate, codec.frame_rate) == (rate, 50)

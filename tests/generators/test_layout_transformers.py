@@ -93,7 +93,7 @@ def made(musicgen) -> tuple[torch.Tensor, np.ndarray]:
 @pytest.mark.parametrize("masked", [True, False])
 def test_logits_are_theirs(musicgen, theirs, masked):
     lm = loading.load_language_model(musicgen, CPU, torch.float32, family="autoregressive", frame_rate=50.0)
-    hidden, mask = TextEncoder(musicgen, CPU).encode(TEXTS, one_by_one=False)
+    hidden, mask = TextEncoder.read(musicgen, CPU).encode(TEXTS, one_by_one=False)
     assert not mask.all()
     codes = torch.randint(0, 65, (2, 4, 30), generator=torch.Generator().manual_seed(1))
     ours = lm(codes, lm.project(hidden, mask), mask if masked else None)

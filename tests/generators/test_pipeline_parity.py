@@ -60,8 +60,8 @@ def generate(name: str, texts: list[str] | None = None, padding: str = "referenc
     prompts = [Prompt(str(i), text, run["params"].get("duration", 1)) for i, text in enumerate(texts or run["texts"])]
     generator = generators.build(model(name, padding), device="cpu")
     codes = []
-    decode = generator.codec.decode
-    generator.codec.decode = lambda rows, **how: (codes.append(rows), decode(rows, **how))[1]
+    waveforms = generator.codec.waveforms
+    generator.codec.waveforms = lambda rows, **how: (codes.append(rows), waveforms(rows, **how))[1]
     made = generator.generate(prompts, [run["seed"]] * len(prompts))
     return torch.cat(codes), np.stack(made.audio)
 
@@ -85,7 +85,7 @@ def test_padding_of_the_reference_leaks_and_ours_does_not(vectors, family):
 
 @pytest.mark.parametrize("folder", CASES["codecs"])
 def test_codec(vectors, folder):
-    codec = Codec(DATA / folder, torch.device("cpu"))
+    codec = Codec.read(DATA / folder, torch.device("cpu"))
     case, signal = CASES["codecs"][folder], vectors["codec/signal"]
     codes, wav = (vectors[f"codec/{folder}/{what}"] for what in ("codes", "wav"))
     assert (codec.sample_rate, codec.frame_rate, codec.card) == (case["sample_rate"], 50, 64)

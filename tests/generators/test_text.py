@@ -46,7 +46,7 @@ def changed(tmp_path: Path, factor: float = 1.0) -> Path:
 
 
 def test_a_text_is_computed_once_for_all_systems(passes):
-    first, second = TextEncoder(DATA / "text", CPU), TextEncoder(DATA / "text", CPU)
+    first, second = TextEncoder.read(DATA / "text", CPU), TextEncoder.read(DATA / "text", CPU)
     states, mask = first.encode(TEXTS, one_by_one=True)
     assert passes["rows"] == 3
     again, _ = second.encode([TEXTS[2], TEXTS[0]], one_by_one=True)
@@ -72,25 +72,25 @@ def test_across_whole_systems(passes):
 
 
 def test_the_same_weights_elsewhere_share_and_others_do_not(passes, tmp_path):
-    states, _ = TextEncoder(DATA / "text", CPU).encode(TEXTS, one_by_one=True)
-    TextEncoder(changed(tmp_path / "same"), CPU).encode(TEXTS, one_by_one=True)
+    states, _ = TextEncoder.read(DATA / "text", CPU).encode(TEXTS, one_by_one=True)
+    TextEncoder.read(changed(tmp_path / "same"), CPU).encode(TEXTS, one_by_one=True)
     assert passes["rows"] == 3
-    others, _ = TextEncoder(changed(tmp_path / "other", 1.5), CPU).encode(TEXTS, one_by_one=True)
+    others, _ = TextEncoder.read(changed(tmp_path / "other", 1.5), CPU).encode(TEXTS, one_by_one=True)
     assert passes["rows"] == 6
     assert not torch.allclose(others, states)
 
 
 def test_the_same_weights_with_another_configuration_do_not_share(passes, tmp_path):
-    TextEncoder(DATA / "text", CPU).encode(TEXTS, one_by_one=True)
+    TextEncoder.read(DATA / "text", CPU).encode(TEXTS, one_by_one=True)
     folder = changed(tmp_path)
     config = folder / "config.json"
     config.write_text(config.read_text().replace('"dense_act_fn": "relu"', '"dense_act_fn": "gelu"'))
-    TextEncoder(folder, CPU).encode(TEXTS, one_by_one=True)
+    TextEncoder.read(folder, CPU).encode(TEXTS, one_by_one=True)
     assert passes["rows"] == 6
 
 
 def test_batched_calls_neither_use_nor_fill_the_cache(passes):
-    encoder = TextEncoder(DATA / "text", CPU)
+    encoder = TextEncoder.read(DATA / "text", CPU)
     alone, _ = encoder.encode(TEXTS, one_by_one=True)
     together, _ = encoder.encode(TEXTS, one_by_one=False)
     encoder.encode(["a text of its own"], one_by_one=False)
@@ -102,7 +102,7 @@ def test_batched_calls_neither_use_nor_fill_the_cache(passes):
 
 def test_the_cache_is_bounded(passes, monkeypatch):
     """Room for two texts of four tokens: the oldest goes first."""
-    encoder = TextEncoder(DATA / "text", CPU)
+    encoder = TextEncoder.read(DATA / "text", CPU)
     (row,) = encoder.tokenize(["abc"])
     monkeypatch.setattr(text, "MAX_CACHED", 2 * len(row) * 24 * 4)
     for words in ("abc", "abd", "abe"):
