@@ -1,9 +1,16 @@
 """What prepare, check and import say when they are done."""
 
+import re
+from collections import Counter
+
 from magnet_eval.study.check import Checked
+from magnet_eval.study.importing import Imported
 from magnet_eval.study.planning import PAGE_SECONDS, PLAYS
-from magnet_eval.study.schema import Packet, Plan
+from magnet_eval.study.schema import Folders, Packet, Plan
 from magnet_eval.table import table
+
+WORDS = re.compile(r"'[^']*'|\bs_[a-z0-9]{8}\b")  # what differs from row to row in a reason
+MOST_REASONS = 8
 
 
 def prepared(packet: Packet, plan: Plan, out: str) -> str:
@@ -32,6 +39,22 @@ def checked(found: Checked, study: str) -> str:
     low, high = found.lufs
     return (
         f"{study} gives nothing away: {found.n_stimuli} stimuli of {found.n_bytes} bytes each, {low:.1f} to {high:.1f} "
-        f"LUFS, peaks up to {found.peak_dbtp:.2f} dBTP; no file, text, date or header that tells; none of {found.n_words} "
-        "words of the key."
+        f"LUFS, peaks up to {found.peak_dbtp:.2f} dBTP; no file, text, date or header that tells; none of "
+        f"{found.n_words} words of the key."
     )
+
+
+def taken_in(found: Imported, folders: Folders) -> str:
+    """What became of the answers."""
+    n_raters = len({rating.rater for rating in found.ratings})
+    lines = [f"{len(found.ratings)} ratings of {n_raters} listeners, of {len(found.answers)} answers."]
+    lines += [f"{n} left out: {why}." for why, n in found.left_out.items()]
+    reasons = Counter(WORDS.sub("...", str(row["why"])) for row in found.refused)
+    lines += [f"{n} rows refused: {why}." for why, n in reasons.most_common(MOST_REASONS)]
+    if found.refused:
+        lines.append(f"All {len(found.refused)} refused rows are in {folders.responses / 'refused.csv'}.")
+    lines += [
+        f"ratings: {folders.responses / 'ratings.jsonl'}",
+        f"Next: magnet-eval study analyse study={folders.study}",
+    ]
+    return "\n".join(lines)
