@@ -18,7 +18,7 @@ from magnet_eval.study import schema, serving
 
 PAGE = Path(magnet_eval.__file__).parent / "study" / "page"
 RATE = 16000
-SECONDS = 0.6
+SECONDS = 0.3
 QUESTIONS = {
     "ovl": {"en": "How good does each sound?", "de": "Wie gut klingt jeder?"},
     "rel": {"en": "How well does each fit the description?", "de": "Wie gut passt jeder zur Beschreibung?"},

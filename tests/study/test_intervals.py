@@ -132,7 +132,11 @@ def crowdmos_of_complete_table(values):
     from scipy.stats import t
 
     r, p = values.shape
-    in_rater, in_clip, overall = values.var(axis=1, ddof=1).mean(), values.var(axis=0, ddof=1).mean(), values.var(ddof=1)
+    in_rater, in_clip, overall = (
+        values.var(axis=1, ddof=1).mean(),
+        values.var(axis=0, ddof=1).mean(),
+        values.var(ddof=1),
+    )
     variances = np.linalg.solve([[1, 0, 1], [0, 1, 1], [1, 1, 1]], [in_rater, in_clip, overall])  # clip, rater, rest
     variances = np.maximum(variances, 0)
     error = np.sqrt(variances[0] / p + variances[1] / r + variances[2] / (r * p))
