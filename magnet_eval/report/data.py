@@ -68,18 +68,20 @@ class Data:
         """Rows of the timing loop."""
         return [row for row in self.scores if row.metric in speed.METRICS]
 
+    def timed(self, metric: str, **params: Any) -> list[Score]:
+        """Rows of one metric of the timing loop whose params are these."""
+        rows = (row for row in self.speed if row.metric == metric)
+        return [row for row in rows if all(row.params.get(name) == value for name, value in params.items())]
+
     def latency(self, system: str, batch: int) -> Score | None:
         """The median latency of whole calls."""
-        for row in self.speed:
-            wanted = (row.metric, row.params.get("stage"), row.params.get("batch"), row.params.get("quantile"))
-            if row.system == system and wanted == (speed.LATENCY, speed.TOTAL, batch, 0.5):
-                return row
-        return None
+        rows = self.timed(speed.LATENCY, stage=speed.TOTAL, batch=batch, quantile=0.5)
+        return next((row for row in rows if row.system == system), None)
 
     @property
     def batches(self) -> list[int]:
-        """Batch sizes that were timed, smallest first."""
-        return sorted({row.params["batch"] for row in self.speed if "batch" in row.params})
+        """Batch sizes of timed calls, smallest first."""
+        return sorted({row.params["batch"] for row in self.timed(speed.LATENCY)})
 
 
 def _labels(manifest: dict[str, Any]) -> dict[str, str]:

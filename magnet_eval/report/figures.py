@@ -13,10 +13,8 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure as Drawing
 
-from magnet_eval import speed
 from magnet_eval.records import Score
 from magnet_eval.report.data import INK, Data, shown_label
-from magnet_eval.report.numbers import seconds_text
 from magnet_eval.report.tables import ARROWS
 
 MUTED, LINE, GROUND = "#777778", "#dddde0", "#fdfdfe"  # placeholders, as INK is
@@ -30,7 +28,6 @@ STYLE = {
     "axes.facecolor": "none", "figure.facecolor": "none", "savefig.facecolor": "none", "grid.linewidth": 0.7,
     "axes.linewidth": 0.7, "xtick.major.size": 0, "ytick.major.size": 0, "xtick.minor.size": 0, "ytick.minor.size": 0,
 }  # fmt: skip
-STAGE_ALPHA = (1.0, 0.5, 0.25, 0.7, 0.4)  # stages share their system's colour; the longest is the most solid
 
 
 @dataclass(frozen=True)
@@ -170,9 +167,13 @@ def quality_latency(data: Data, metric: str, name: str = "tradeoff") -> Figure |
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g} s" if value >= 1 else f"{1000 * value:g} ms")
         if is_wide([row.value for row, _ in points]):
             logarithmic(axes, "y")
+        first = points[0][0]
+        front = pareto([(latency.value, row.value) for row, latency in points], first.better)
+        if len(front) > 1:
+            steps = [*front, (axes.get_xlim()[1], front[-1][1])]
+            axes.plot(*zip(*steps, strict=True), drawstyle="steps-post", color=MUTED, linewidth=1, zorder=1)
         name_points(figure, axes, [(latency.high or latency.value, row.value, row.system) for row, latency in points])
         axes.grid()
-        first = points[0][0]
         axes.set_xlabel(f"latency at batch {batch}")
         axes.set_ylabel(f"{shown_label(first)}{f' ({first.unit})' if first.unit else ''}")
         svg = to_svg(figure, f"{name}-{metric}")
@@ -182,7 +183,18 @@ def quality_latency(data: Data, metric: str, name: str = "tradeoff") -> Figure |
         f"Better is {corner}. Quality: {counts([row for row, _ in points])} clips; latency: median of "
         f"{counts([latency for _, latency in points])} calls for {audio:g} s of audio. Bars: 95 % intervals."
     )
+    caption += " Line: what no other system beats in both." if len(front) > 1 else ""
     return Figure(svg, f"{shown_label(first)} and latency", caption, round(4.8 * 96))
+
+
+def pareto(points: Sequence[tuple[float, float]], better: str) -> list[tuple[float, float]]:
+    """The points (latency, quality) that no other is at least as good as in both and better in one, fastest first."""
+    sign = -1 if better == "higher" else 1
+    front: list[tuple[float, float]] = []
+    for latency, value in sorted(points, key=lambda point: (point[0], sign * point[1])):
+        if not front or sign * value < sign * front[-1][1]:
+            front.append((latency, value))
+    return front
 
 
 def name_points(figure: Any, axes: Any, points: Sequence[tuple[float, float, str]]) -> None:
@@ -193,78 +205,3 @@ def name_points(figure: Any, axes: Any, points: Sequence[tuple[float, float, str
     for (x, y, name), at, wanted in zip(points, pixel, placed, strict=True):
         offset = (8, (wanted - at[1]) * 72 / figure.dpi - 3)
         axes.annotate(name, (x, y), offset, textcoords="offset points", color=INK)
-
-
-def stages(data: Data, batch: int) -> Figure | None:
-    """Median latency by stage, stacked, with the whole call's interval; None where nothing was timed."""
-    by_system = {label: row for label in data.systems if (row := data.latency(label, batch)) is not None}
-    if not by_system:
-        return None
-    parts = [
-        row for row in data.speed
-        if row.metric == speed.LATENCY and row.params["batch"] == batch and row.params["stage"] != speed.TOTAL
-        and row.params["quantile"] == 0.5
-    ]  # fmt: skip
-    names = list(dict.fromkeys(row.params["stage"] for row in parts))
-    seconds = {name: sum(row.value for row in parts if row.params["stage"] == name) for name in names}
-    by_length = sorted(names, key=seconds.__getitem__, reverse=True)
-    alphas = {name: STAGE_ALPHA[i % len(STAGE_ALPHA)] for i, name in enumerate(by_length)}
-    longest = max(row.high or row.value for row in by_system.values())
-    with mpl.rc_context(STYLE):
-        figure, axes = canvas(0.95 + 0.32 * len(by_system))
-        for y, (label, total) in enumerate(by_system.items()):
-            left = 0.0
-            for row in (row for row in parts if row.system == label):
-                alpha, colour = alphas[row.params["stage"]], data.systems[label].colour
-                axes.barh(y, row.value, 0.62, left, color=colour, alpha=alpha, linewidth=0)
-                left += row.value
-            axes.errorbar(total.value, y, xerr=reach(total), fmt="|", color=INK, elinewidth=1.2, markersize=11)
-            axes.annotate(
-                seconds_text(total.value), (total.high or total.value, y), (7, -3), textcoords="offset points"
-            )
-        for name in names:
-            axes.barh(0, 0, color=MUTED, alpha=alphas[name], label=name)
-        if names:
-            figure.legend(loc="outside lower left", ncols=len(names), frameon=False, handlelength=1, labelcolor=MUTED)
-        axes.set(yticks=range(len(by_system)), yticklabels=list(by_system), ylim=(len(by_system) - 0.4, -0.6))
-        axes.set(xlim=(0, longest * 1.25), xlabel="latency (s)")
-        axes.grid(axis="x")
-        svg = to_svg(figure, f"stages-{batch}")
-    rows = list(by_system.values())
-    caption = f"{direction('lower')} · median of {counts(rows)} calls · line: whole call{bars(rows)}"
-    return Figure(svg, f"Latency by stage, batch {batch}", caption, round(WIDTH * 96))
-
-
-def throughput(data: Data) -> Figure | None:
-    """Clips per second over the batch size; None unless two sizes were timed."""
-    rows = [row for row in data.speed if row.metric == speed.THROUGHPUT]
-    if len(data.batches) < 2:
-        return None
-    with mpl.rc_context(STYLE):
-        figure, axes = canvas(3.0)
-        axes.set_xscale("log", base=2)
-        is_log = is_wide([row.value for row in rows], 5)
-        axes.set_yscale("log" if is_log else "linear")
-        ends = []
-        for label, system in data.systems.items():
-            own = sorted((row for row in rows if row.system == label), key=lambda row: row.params["batch"])
-            if own:
-                sizes, values = [row.params["batch"] for row in own], [row.value for row in own]
-                axes.plot(sizes, values, color=system.colour, linewidth=1.6)
-                for row, size in zip(own, sizes, strict=True):
-                    point(axes, data, row, size, row.value, yerr=reach(row))
-                ends.append((sizes[-1], values[-1], label))
-        low, high = data.batches[0], data.batches[-1]
-        axes.set_xlim(low * 0.8, high * (high / low) ** 0.75)
-        axes.set_ylim(bottom=None if is_log else 0)
-        axes.set(
-            xticks=data.batches, xticklabels=data.batches, xlabel="batch size", ylabel=f"throughput ({rows[0].unit})"
-        )
-        axes.xaxis.set_minor_formatter(lambda value, _: "")
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.yaxis.set_minor_formatter(lambda value, _: "")
-        axes.grid()
-        name_points(figure, axes, ends)
-        svg = to_svg(figure, "throughput")
-    caption = f"{direction('higher')} · median of {counts(rows)} calls{bars(rows)}"
-    return Figure(svg, "Throughput by batch size", caption, round(WIDTH * 96))

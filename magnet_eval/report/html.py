@@ -113,18 +113,14 @@ def evidence(data: Data) -> dict[str, Any]:
     hero = None
     if metrics:
         hero = figures.quality_latency(data, metrics[0], "hero") or quality_figures[0]
-    batches: list[tuple[str, int | None]] = [(f"Batch {batch}", batch) for batch in data.batches]
-    timed = [(name, tables.timed(data, batch)) for name, batch in [*batches, ("Before the first call", None)]]
-    drawn = [figures.stages(data, batch) for batch in data.batches] + ([figures.throughput(data)] if batches else [])
     found = {
         "quality": (quality := tables.quality(data)),
         "comparisons": (comparisons := tables.comparisons(data)),
         "published": (beside := published.beside(data)),
-        "speed_tables": [(name, shown) for name, shown in timed if shown.rows],
-        "speed_figures": [figure for figure in drawn if figure is not None],
+        **speed_evidence(data),
         "tradeoffs": tradeoffs,
     }
-    present = (quality.rows, beside, comparisons.rows, found["speed_tables"], tradeoffs, data.prompts, True)
+    present = (quality.rows, beside, comparisons.rows, data.speed, tradeoffs, data.prompts, True)
     anchors = ("quality", "published", "comparisons", "speed", "tradeoff", "listen", "made")
     names = ("Quality", "Published", "Comparisons", "Speed", "Quality and latency", "Listen", "How this was made")
     return {
@@ -137,4 +133,22 @@ def evidence(data: Data) -> dict[str, Any]:
         "aside": [label for label, system in data.systems.items() if system.role],
         "has_tiny": any("tiny" in shown_label(row).lower() for row in data.quality),
         "sections": [(a, n) for a, n, shown in zip(anchors, names, present, strict=True) if shown],
+    }
+
+
+def speed_evidence(data: Data) -> dict[str, Any]:
+    """Tables and figures of the speed section, by their names in the template."""
+    from magnet_eval.report import speed_figures, speed_tables
+
+    ends = sorted({data.batches[0], data.batches[-1]}) if data.batches else []
+    drawn = [speed_figures.throughput(data), speed_figures.speedup(data), speed_figures.first_audio(data)]
+    drawn += [speed_figures.roofline(data)]
+    limits = [(f"Batch {batch}", speed_tables.shares(data, batch)) for batch in ends]
+    return {
+        "speed_figures": [shown for shown in [*(speed_figures.stages(data, batch) for batch in ends), *drawn] if shown],
+        "speed_tables": [(f"Batch {batch}", speed_tables.timed(data, batch)) for batch in data.batches],
+        "loading": speed_tables.timed(data, None),
+        "serving": speed_tables.serving(data),
+        "shares": [(name, shown) for name, shown in limits if shown.rows],
+        "random_weights": sorted({row.system for row in data.speed if row.params.get("weights") == "random"}),
     }

@@ -6,6 +6,7 @@ Every number comes from Score rows; each clause says which table it stands in.
 from collections import Counter
 from dataclasses import dataclass, replace
 
+from magnet_eval import speed
 from magnet_eval.records import Score
 from magnet_eval.report.data import Data, shown_label
 from magnet_eval.report.numbers import interval_text, number, p_text, seconds_text, value_text
@@ -74,10 +75,47 @@ def speed_clause(data: Data, system: str, versus: str) -> Clause | None:
         return Clause(f"is about as fast as {versus} at batch {batch} (intervals overlap)", "speed", "tied")
     ratio = other.value / mine.value
     word, times = ("faster", ratio) if ratio >= 1 else ("slower", 1 / ratio)
-    digits = 0 if times >= 10 else 1 if times >= 1.1 else 2
     verdict = "better" if ratio >= 1 else "worse"
     n = "" if mine.low is not None else f" (n = {min(mine.n, other.n)})"
-    return Clause(f"is {number(times, digits)}× {word} than {versus} at batch {batch}{n}", "speed", verdict)
+    return Clause(f"is {times_text(times)} {word} than {versus} at batch {batch}{n}", "speed", verdict)
+
+
+def times_text(ratio: float) -> str:
+    """How many times, of a ratio of at least 1."""
+    return f"{number(ratio, 0 if ratio >= 10 else 1 if ratio >= 1.1 else 2)}×"
+
+
+def batches_clause(data: Data, system: str, versus: str) -> Clause | None:
+    """Which of two decoders makes more clips per second as the batch grows; None unless paired at two sizes."""
+    curve = [row for row in data.timed(speed.SPEEDUP_VS) if {row.system, row.params["versus"]} == {system, versus}]
+    curve.sort(key=lambda row: row.params["batch"])
+    if len(curve) < 2:
+        return None
+    parallel, other, last = curve[0].system, curve[0].params["versus"], curve[-1]
+    largest = last.params["batch"]
+    crossings = [row for row in data.timed(speed.CROSSOVER_BATCH, versus=other) if row.system == parallel]
+    if crossings:
+        ahead, text = other, f"makes more clips per second from batch {batch_text(crossings[0])} on"
+    elif all(row.value > 1 for row in curve):
+        ahead, text = parallel, f"makes more clips per second up to batch {largest}, {times_text(last.value)} there"
+    elif all(row.value < 1 for row in curve):
+        ahead, text = other, f"makes more clips per second up to batch {largest}, {times_text(1 / last.value)} there"
+    else:
+        return None
+    return Clause(f"{ahead} {text}", "speed", "better" if ahead == system else "worse")
+
+
+def batch_text(row: Score) -> str:
+    """A crossover with its interval, whose ends may lie beyond the sizes timed."""
+
+    def size(value: float) -> str:
+        return number(value, 0 if value >= 10 else 1)
+
+    if row.low is None and row.high is None:
+        return size(row.value)
+    low = size(row.low) if row.low is not None else f"below {row.params['batches'][0]}"
+    high = size(row.high) if row.high is not None else f"above {row.params['batches'][-1]}"
+    return f"{size(row.value)} [{low}, {high}]"
 
 
 def pair_sentence(data: Data, system: str, versus: str) -> Sentence | None:
@@ -85,14 +123,14 @@ def pair_sentence(data: Data, system: str, versus: str) -> Sentence | None:
     metrics = list(dict.fromkeys(row.metric for row in data.comparisons))
     rows = [row for metric in metrics if (row := difference(data, system, versus, metric)) is not None]
     quality = [quality_clause(row, system) for row in rows]
-    speed = speed_clause(data, system, versus)
-    if speed is None and not quality:
+    pace = speed_clause(data, system, versus)
+    if pace is None and not quality:
         return None
-    if speed is None:
-        speed = Clause(f"against {versus}", "comparisons")
-        quality = [Clause(f"{speed.text}: {quality[0].text}", "comparisons", quality[0].verdict), *quality[1:]]
-        return Sentence(system, quality)
-    return Sentence(system, [speed, *quality])
+    if pace is None:
+        text = f"against {versus}: {quality[0].text}"
+        return Sentence(system, [replace(quality[0], text=text), *quality[1:]])
+    growth = batches_clause(data, system, versus)
+    return Sentence(system, [pace, *([growth] if growth else []), *quality])
 
 
 def pairs(data: Data) -> list[Sentence]:

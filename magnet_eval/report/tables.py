@@ -1,12 +1,11 @@
 """Score rows -> tables. A table's columns are whatever metrics the rows hold; a missing row is a dash."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
-from magnet_eval import speed
 from magnet_eval.records import Score
 from magnet_eval.report.data import Data, shown_label
 from magnet_eval.report.numbers import DASH, MINUS, decimals, interval_text, number, p_text, value_text
@@ -125,23 +124,6 @@ def table(data: Data, wide: pd.DataFrame) -> Table:
 def quality(data: Data) -> Table:
     """Systems by metrics."""
     return table(data, pivot(data.quality, list(data.systems))) if data.quality else Table([])
-
-
-def timed(data: Data, batch: int | None) -> Table:
-    """Systems by speed metrics at one batch size, whole calls only; None: what does not depend on the batch."""
-    rows = [
-        row for row in data.speed
-        if row.params.get("batch") == batch and row.params.get("stage", speed.TOTAL) == speed.TOTAL
-    ]  # fmt: skip
-    column = pd.Series([(row.metric, row.label) for row in rows], dtype=object)
-    labels = [label for label in data.systems if any(row.system == label for row in rows)]
-    if not rows:
-        return Table([])
-    shown = table(data, pivot(rows, labels, column))
-    # The other columns come from the same calls as the first: their n, intervals and marks say nothing new.
-    columns = [shown.columns[0], *(replace(column, n="", has_intervals=False) for column in shown.columns[1:])]
-    cells = [(label, [row[0], *(replace(cell, mark="") for cell in row[1:])]) for label, row in shown.rows]
-    return Table(columns, cells)
 
 
 def comparisons(data: Data) -> Table:

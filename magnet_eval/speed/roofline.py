@@ -71,6 +71,7 @@ def rows(
             "dtype": timing.dtype, "scenario": timing.scenario, "bound": COMPUTE if 2 * compute >= seconds else MEMORY,
             "limit_seconds": seconds, "flops": sum(one.flops for one in parts),
             "bytes": sum(one.bytes for one in parts), **({"weights": timing.weights} if timing.weights else {}),
+            **(ceilings[parts[0].dtype]._asdict() if len({one.dtype for one in parts}) == 1 else {}),
         }  # fmt: skip
         value = seconds / float(np.median(timing.values))
         found.append(

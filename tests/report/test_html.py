@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from magnet_eval import report
-from magnet_eval.report import figures, listen
+from magnet_eval.report import figures, listen, speed_figures
 from magnet_eval.report.data import load
 
 
@@ -145,7 +145,7 @@ def test_figures_keep_text_and_take_the_pages_colours(whole_run):
 
 def test_captions_say_n_and_direction(whole_run):
     data = load(whole_run)
-    found = [figures.quality(data, "clap_tiny"), figures.stages(data, 8), figures.throughput(data)]
+    found = [figures.quality(data, "clap_tiny"), speed_figures.stages(data, 8), speed_figures.throughput(data)]
     for figure, words in zip(found, ("higher is better", "lower is better", "higher is better"), strict=True):
         assert words in figure.caption and re.search(r"n = \d", figure.caption)
     assert figures.quality_latency(data, "fad_musicnn_tiny").caption.startswith("Better is bottom left.")
