@@ -119,16 +119,21 @@ def dispatch(words: list[str]) -> None:
         return print(__version__)
     if not words or words[0] in ("--help", "-h", "help"):
         return print(overview())
-    name, *rest = words
-    if name == "study":
-        if not rest or rest[0] in ("--help", "-h"):
-            return print(overview_of_study())
-        name, *rest = f"study {rest[0]}", *rest[1:]
-    if name not in VERBS:
-        raise unknown("verb", name, VERBS, "See: magnet-eval --help.")
+    if words[0] == "study" and (len(words) == 1 or words[1] in ("--help", "-h")):
+        return print(overview_of_study())
+    name, rest = verb_of(words)
     if any(word in ("--help", "-h") for word in rest):
         return print(details(name))
     return execute(name, rest)
+
+
+def verb_of(words: Sequence[str]) -> tuple[str, list[str]]:
+    """The verb that the words begin with, and the rest of them. Raises UserError if they begin with none."""
+    n = 2 if words[0] == "study" else 1
+    name = " ".join(words[:n])
+    if name not in VERBS:
+        raise unknown("verb", name, VERBS, "See: magnet-eval --help.")
+    return name, list(words[n:])
 
 
 def execute(name: str, words: list[str]) -> None:
