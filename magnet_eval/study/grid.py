@@ -12,8 +12,8 @@ import numpy as np
 
 from magnet_eval.lookup import UserError
 from magnet_eval.records import Rating
+from magnet_eval.study.schema import ROLES
 
-ROLES = ("system", "reference", "gold", "anchor35", "anchor70", "repeat")
 SCALE = (0.0, 100.0)  # of a question that names none, and of pairs
 
 

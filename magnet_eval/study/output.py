@@ -22,7 +22,7 @@ from magnet_eval.records import ClipScore, Rating, Score, to_jsonl
 from magnet_eval.report.data import looks
 from magnet_eval.store import RunFolder, read_lines, write_atomic
 from magnet_eval.study import figures, rows, words
-from magnet_eval.study.analyse import BY_PROTOCOL, Analysis, Settings
+from magnet_eval.study.analyse import Analysis, Settings
 from magnet_eval.study.correlation import Agreement
 from magnet_eval.study.schema import Folders, read_packet, read_plan
 from magnet_eval.study.screening import Screening, Verdict
@@ -60,7 +60,7 @@ def settings(
 ) -> Settings:
     """The packet's scales and the plan's decisions; what is given here instead is logged as a change of the plan."""
     packet, plan = read_packet(folders), read_plan(folders)
-    planned = plan.exclusions or BY_PROTOCOL[packet.protocol]
+    planned = plan.exclusions
     chosen = planned if rules is None else list(rules)
     for name, before, after in (
         ("exclusions", planned, chosen),
