@@ -102,7 +102,7 @@ async function introduce(packet, page, before) {
   const part = packet.passes.findIndex(({ pass_id }) => pass_id === page.pass_id);
   const dimension = packet.dimensions.find(({ id }) => id === packet.passes[part].dimension);
   const title = packet.passes.length > 1 ? t("part_of", { part: part + 1, parts: packet.passes.length }) : local(dimension.question);
-  const words = [packet.passes.length > 1 && local(dimension.question), page.training && t("practice_text")];
+  const words = [packet.passes.length > 1 && local(dimension.question), page.training ? t("practice_text") : before?.training && t("practice_over")];
   if (words.some(Boolean)) await pause(title, words, t("continue"));
 }
 

@@ -137,7 +137,7 @@ export class Rating {
       row.classList.toggle("playing", playing);
       row.style.setProperty("--heard", share);
       button.setAttribute("aria-label", t(playing ? "pause_sound" : "play_sound", { sound: name }));
-      heard.textContent = share === 1 ? t("heard_all") : share > 0 ? t("heard_part", { percent: Math.floor(share * 100) }) : "";
+      heard.textContent = share === 1 ? t("heard_all") : share > 0 ? t("heard_part", { percent: Math.floor(share * 100) }) : t("heard_none");
       if (plays > 0) control?.enable();
     }
     if (this.paired && this.stimuli.every((id) => this.deck.heard.get(id).plays > 0)) this.choice.enable();

@@ -29,7 +29,8 @@ export function welcome(packet, order, note) {
       h("h2", {}, t("consent")),
       h("div", { class: "consent" }, local(packet.consent).split(/\n\s*\n/).map((text) => h("p", {}, text))),
       h("p", {}, h("label", { class: "tick" }, box, h("span", {}, t("agree")))),
-      h("div", { class: "ending" }, hint, h("button", { class: "primary", onclick: begin }, t("start"))),
+      h("p", { class: "actions" }, h("button", { class: "primary", onclick: begin }, t("start"))),
+      hint,
     );
   });
 }
