@@ -5,6 +5,7 @@ figures share one page. Captions (n, unit, direction) are the page's, beside the
 """
 
 import io
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -106,6 +107,15 @@ def logarithmic(axes: Any, which: str) -> None:
     axis = getattr(axes, f"{which}axis")
     axis.set_major_formatter(lambda value, _: f"{value:g}")
     axis.set_minor_formatter(lambda value, _: "")
+
+
+def round_ticks(axes: Any, which: str) -> None:
+    """Numbers 1, 2 and 5 of each decade on a logarithmic axis that spans too few decades for one each."""
+    low, high = getattr(axes, f"get_{which}lim")()
+    if high / low < 100:
+        decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)))
+        ticks = [digit * 10.0**decade for decade in decades for digit in (1, 2, 5)]
+        getattr(axes, f"set_{which}ticks")([tick for tick in ticks if low <= tick <= high])
 
 
 def point(axes: Any, data: Data, row: Score, x: float, y: float, **error: Any) -> None:

@@ -54,3 +54,16 @@ def seconds_text(seconds: float) -> str:
         if seconds < 1
         else (f"{number(seconds, decimals(seconds))} s")
     )
+
+
+def batch_text(row: Score) -> str:
+    """A crossover with its interval, whose ends may lie beyond the sizes timed."""
+
+    def size(value: float) -> str:
+        return number(value, 0 if value >= 10 else 1)
+
+    if row.low is None and row.high is None:
+        return size(row.value)
+    low = size(row.low) if row.low is not None else f"below {row.params['batches'][0]}"
+    high = size(row.high) if row.high is not None else f"above {row.params['batches'][-1]}"
+    return f"{size(row.value)} [{low}, {high}]"

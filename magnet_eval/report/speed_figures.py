@@ -27,9 +27,10 @@ from magnet_eval.report.figures import (
     name_points,
     point,
     reach,
+    round_ticks,
     to_svg,
 )  # fmt: skip
-from magnet_eval.report.numbers import seconds_text
+from magnet_eval.report.numbers import batch_text, seconds_text
 
 # Stages share their system's colour; these are its strengths. Neighbours differ, the token loop is the most solid.
 ALPHA = {"text": 0.25, "prefill": 0.5, "decode": 0.85, "tokens": 0.9, "rescorer": 0.4, "codec": 0.25, "write": 0.5}
@@ -61,7 +62,7 @@ def stages(data: Data, batch: int) -> Figure | None:
     names = list(dict.fromkeys(row.params["stage"] for row in parts))
     longest = max(row.high or row.value for row in by_system.values())
     with mpl.rc_context(STYLE):
-        figure, axes = canvas(0.95 + 0.16 * (len(names) // 5) + 0.32 * len(by_system))
+        figure, axes = canvas(0.95 + 0.16 * ((len(names) - 1) // 4) + 0.32 * len(by_system))
         for y, (label, total) in enumerate(by_system.items()):
             left = 0.0
             for row in (row for row in parts if row.system == label):
@@ -77,7 +78,7 @@ def stages(data: Data, batch: int) -> Figure | None:
             axes.barh(0, 0, color=MUTED, alpha=alpha(name), label=name)
         if names:
             look = {"frameon": False, "handlelength": 1, "labelcolor": MUTED, "columnspacing": 1.2}
-            figure.legend(loc="outside lower left", ncols=min(len(names), 5), **look)
+            figure.legend(loc="outside lower left", ncols=4, **look)
         axes.set(yticks=range(len(by_system)), yticklabels=list(by_system), ylim=(len(by_system) - 0.4, -0.6))
         axes.set(xlim=(0, longest * 1.25), xlabel="latency (s)")
         axes.grid(axis="x")
@@ -122,13 +123,16 @@ def throughput(data: Data) -> Figure | None:
             at = float(np.exp(np.interp(np.log(row.value), *curves[row.params["versus"]])))
             axes.plot(row.value, at, "o", markersize=13, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=1)
         axes.set(ylabel=f"throughput ({rows[0].unit})")
-        if not is_log:
+        if is_log:
+            round_ticks(axes, "y")
+        else:
             axes.set_ylim(bottom=0)
         axes.grid()
         name_points(figure, axes, ends)
         svg = to_svg(figure, "throughput")
     caption = f"{direction('higher')} · median of {counts(rows)} calls{bars(rows)}"
-    caption += " · rings: from here on the autoregressive one makes more" if crossings else ""
+    overtaken = "; ".join(f"{row.params['versus']} overtakes {row.system} at {batch_text(row)}" for row in crossings)
+    caption += f" · rings: {overtaken}" if crossings else ""
     return Figure(svg, "Throughput by batch size", caption, round(WIDTH * 96))
 
 
@@ -156,7 +160,7 @@ def speedup(data: Data) -> Figure | None:
         axes.axhline(1, color=MUTED, linewidth=1)
         low, high = min(row.low or row.value for row in rows), max(row.high or row.value for row in rows)
         axes.set_ylim(min(low, 1) / 1.15, max(high, 1) * 1.15)
-        axes.set_yticks([tick for tick in TICKS if axes.get_ylim()[0] < tick < axes.get_ylim()[1]], minor=False)
+        round_ticks(axes, "y")
         axes.set(ylabel="times the clips/s")
         axes.grid()
         name_points(figure, axes, ends)
@@ -164,9 +168,6 @@ def speedup(data: Data) -> Figure | None:
     over = others[0] if len(others) == 1 else "an autoregressive decoder"
     caption = f"Above 1: more clips per second than {over} at the same batch size · {counts(rows)} calls{bars(rows)}"
     return Figure(svg, f"Speed-up over {over}", caption, round(WIDTH * 96))
-
-
-TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 
 
 def first_audio(data: Data) -> Figure | None:
@@ -188,6 +189,8 @@ def first_audio(data: Data) -> Figure | None:
         times = [row.value for row in (*first.values(), *whole.values())]
         if is_wide(times):
             logarithmic(axes, "x")
+            axes.set_xlim(min(times) / 1.6, max(times) * 1.6)
+            round_ticks(axes, "x")
         else:
             axes.set_xlim(0, max(times) * 1.1)
         axes.set(yticks=range(len(labels)), yticklabels=labels, ylim=(len(labels) - 0.5, -0.8), xlabel="seconds")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from magnet_eval import speed
 from magnet_eval.records import Score
 from magnet_eval.report.data import Data, shown_label
-from magnet_eval.report.numbers import interval_text, number, p_text, seconds_text, value_text
+from magnet_eval.report.numbers import batch_text, interval_text, number, p_text, seconds_text, value_text
 from magnet_eval.report.tables import best_of, difference, is_significant
 
 
@@ -103,19 +103,6 @@ def batches_clause(data: Data, system: str, versus: str) -> Clause | None:
     else:
         return None
     return Clause(f"{ahead} {text}", "speed", "better" if ahead == system else "worse")
-
-
-def batch_text(row: Score) -> str:
-    """A crossover with its interval, whose ends may lie beyond the sizes timed."""
-
-    def size(value: float) -> str:
-        return number(value, 0 if value >= 10 else 1)
-
-    if row.low is None and row.high is None:
-        return size(row.value)
-    low = size(row.low) if row.low is not None else f"below {row.params['batches'][0]}"
-    high = size(row.high) if row.high is not None else f"above {row.params['batches'][-1]}"
-    return f"{size(row.value)} [{low}, {high}]"
 
 
 def pair_sentence(data: Data, system: str, versus: str) -> Sentence | None:
