@@ -257,12 +257,15 @@ def test_doctor_finds_what_is_missing_and_is_no_error(bench_top, capsys):
 
 def test_help_of_every_verb_names_its_options(capsys):
     for name, verb in cli.VERBS.items():
-        assert cli.main([name, "--help"]) == 0
+        assert cli.main([*name.split(), "--help"]) == 0
         text = capsys.readouterr().out
         assert all(f"  {option}=" in text for option in verb.options.__dataclass_fields__)
     assert cli.main([]) == 0
     overview = capsys.readouterr().out
-    assert all(f"  {name} " in overview for name in cli.VERBS)
+    assert all(f"  {name} " in overview for name in {name.split()[0] for name in cli.VERBS})
+    assert cli.main(["study"]) == 0
+    actions = capsys.readouterr().out
+    assert all(f"  {action} " in actions for action in cli.STUDY)
 
 
 @pytest.mark.parametrize("name", [name for name in cli.VERBS if name not in ("doctor", "list")])

@@ -32,9 +32,8 @@ class SimulateOptions:
 
     study: str = option("study", "folder of the packet that study prepare made")
     raters: int = option(20, "synthetic raters, one after the other in their slots")
-    effects: dict[str, float] = field(
-        default_factory=dict,
-        metadata={"help": "points by which a system is better than the mean, e.g. effects='{musicgen-tiny: 8}'"},
+    effects: dict[str, float] | None = option(
+        None, "points by which a system is better than the mean, e.g. effects='{musicgen-tiny: 8}'"
     )
     rater_sd: float = option(10.0, "points: how raters differ in leniency")
     item_sd: float = option(8.0, "points: how prompts differ")

@@ -86,7 +86,7 @@ class Ears:
             return MEAN + ROLES[what.role] + (leniency + residual) / 4
         return (
             MEAN
-            + options.effects.get(what.system, 0.0)
+            + (options.effects or {}).get(what.system, 0.0)
             + leniency
             + options.item_sd * self._normal(what.prompt_id, dimension)
             + options.system_item_sd * self._normal(what.system, what.prompt_id, dimension)
@@ -106,7 +106,7 @@ class Ears:
 def simulate(packet: Packet, key: Key, chosen: SimulateOptions, url: str, progress: Progress) -> list[str]:
     """Lets the raters take part, a few at a time; their sessions. Raises UserError if an effect's system is unknown."""
     systems = {what.system for what in key.stimuli.values() if what.role in ("system", "repeat")}
-    for name in chosen.effects:
+    for name in chosen.effects or {}:
         check("system", name, systems)
     raters = [Ears(key, packet, chosen, rater, rater < chosen.careless) for rater in range(chosen.raters)]
     sessions = []
