@@ -135,7 +135,8 @@ def findings(ratings: Sequence[Rating], settings: Settings) -> Findings:
         own = grid.grid(ratings, dimension, settings.systems)
         conditions += [_condition(own, index, rng) for index in range(len(own.conditions))]
         tables = grid.differences(own, ratings)
-        found = (compare.compare(dimension, pair, table, settings.margin, rng) for pair, table in tables.items())
+        limits = settings.margin, settings.alpha
+        found = (compare.compare(dimension, pair, table, *limits, rng) for pair, table in tables.items())
         comparisons += [row for row in found if row is not None]
         if grid.is_paired(ratings):
             strengths += pairwise.strengths(ratings, dimension, own.systems, rng)

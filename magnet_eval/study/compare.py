@@ -24,7 +24,7 @@ class Comparison:
     p_adjusted: float  # Holm, over all pairs and questions of the study
     margin: float  # points that count as no difference that matters
     equivalence_p: float  # TOST: that the difference is at least as large as the margin
-    equivalence_low: float  # the interval at twice TOST's level (90 %)
+    equivalence_low: float  # the interval at twice TOST's level: 90 % for alpha = 0.05
     equivalence_high: float
     wilcoxon_raters: float | None  # p of the raters' mean differences: other raters, these prompts
     wilcoxon_prompts: float | None  # p of the prompts' mean differences: other prompts, these raters
@@ -34,7 +34,7 @@ class Comparison:
 
 
 def compare(
-    dimension: str, pair: tuple[str, str], table: np.ndarray, margin: float, rng: np.random.Generator
+    dimension: str, pair: tuple[str, str], table: np.ndarray, margin: float, alpha: float, rng: np.random.Generator
 ) -> Comparison | None:
     """A comparison without its Holm adjustment and verdict, from the differences [rater, prompt]; None for too few."""
     mean = intervals.mean(table, rng)
@@ -44,7 +44,7 @@ def compare(
     low, high = mean.interval()
     return Comparison(
         dimension, *pair, mean.n, mean.n_raters, mean.n_prompts, mean.value, low, high, mean.p_value(), 1.0,
-        margin, equivalence_p(mean, margin), *mean.interval(0.9),
+        margin, equivalence_p(mean, margin), *mean.interval(1 - 2 * alpha),
         wilcoxon(row_means(table)), wilcoxon(row_means(table.T)),
         rank_biserial(answers), float(np.mean((answers > 0) + 0.5 * (answers == 0))), "",
     )  # fmt: skip

@@ -115,7 +115,7 @@ def summary(analysis: Analysis, agreements: Sequence[Agreement]) -> dict[str, An
         "settings": asdict(analysis.settings),
         "left_out": analysis.problems,
         "raters_left_out": sorted(analysis.dropped),
-        "sentences": words.sentences(analysis.kept),
+        "sentences": words.sentences(analysis),
         "changed_by_exclusions": words.changed(analysis),
         "with_exclusions": asdict(analysis.kept),
         "without_exclusions": asdict(analysis.everyone),

@@ -57,7 +57,7 @@ def plan(chosen: PlanOptions) -> str:
 
 def _answer(found: Analysis) -> list[str]:
     rows = [[row.dimension.upper(), row.system, words.mean_text(row), str(row.n)] for row in found.kept.conditions]
-    return [table(["question", "system", "mean [95 %]", "n"], rows), "", *words.sentences(found.kept)]
+    return [table(["question", "system", "mean [95 %]", "n"], rows), "", *words.sentences(found)]
 
 
 def _left_out(found: Analysis) -> list[str]:

@@ -26,7 +26,7 @@ def page(analysis: Analysis, agreements: Sequence[Agreement], drawn: Mapping[str
     style = (report.CODE / "templates" / "style.css").read_text(encoding="utf-8")
     return environment.get_template("analysis.html.j2").render(
         title=f"Listening test {analysis.settings.study_id}", policy=POLICY, style=style, analysis=analysis,
-        sentences=words.sentences(analysis.kept), changed=words.changed(analysis), figures=list(drawn.values()),
+        sentences=words.sentences(analysis), changed=words.changed(analysis), figures=list(drawn.values()),
         tables=tables(analysis, agreements), paragraph=paragraph,
     )  # fmt: skip
 

@@ -23,13 +23,13 @@ RULES = {
 }
 
 
-def sentences(found: Findings) -> list[str]:
+def sentences(analysis: Analysis) -> list[str]:
     """Which difference is real, what is equivalent, and what cannot be told."""
-    return [pair(row) for row in found.comparisons]
+    return [pair(row, analysis.settings.alpha) for row in analysis.kept.comparisons]
 
 
-def pair(row: Comparison) -> str:
-    """One comparison."""
+def pair(row: Comparison, alpha: float) -> str:
+    """One comparison. Equivalence shows the interval that its two tests amount to, all of it within the margin."""
     first, second, size = row.system, row.versus, span(row.difference, row.low, row.high)
     question, p_value = row.dimension.upper(), p_text(row.p_adjusted)
     if row.verdict.startswith(("higher", "lower")):
@@ -38,8 +38,9 @@ def pair(row: Comparison) -> str:
         near = f", though by less than {row.margin:g}" if row.verdict.endswith("margin") else ""
         return f"{question}: {first} is rated higher than {second} by {size} points{near} ({p_value})."
     if row.verdict == "equivalent":
+        inner = span(row.difference, row.equivalence_low, row.equivalence_high)
         return (
-            f"{question}: {first} and {second} are equivalent: their difference, {size}, "
+            f"{question}: {first} and {second} are equivalent: their difference, {inner} at {100 - 200 * alpha:g} %, "
             f"is within ±{row.margin:g} points ({p_text(row.equivalence_p)})."
         )
     return (

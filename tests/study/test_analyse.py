@@ -62,7 +62,7 @@ def test_planted_difference_and_planted_equality_are_found(analysis):
     for other in ("one", "two"):
         row = pair(analysis.kept, other, "three")
         assert row.verdict == "lower" and row.low < -12 < row.high and row.p_adjusted < 0.001
-    text = " ".join(words.sentences(analysis.kept))
+    text = " ".join(words.sentences(analysis))
     assert "three is rated higher than one by" in text
     assert "one and two are equivalent" in text
 

@@ -18,12 +18,12 @@ def rng():
 
 def made(value, margin=5.0, noise=1.0):
     table = value + noise * np.random.default_rng(3).standard_normal((10, 12))
-    return compare.compare("ovl", ("a", "b"), table - table.mean() + value, margin, rng())
+    return compare.compare("ovl", ("a", "b"), table - table.mean() + value, margin, 0.05, rng())
 
 
 def test_a_difference_and_its_mirror_image():
     table = 2 + 6 * rng().standard_normal((10, 12))
-    one, other = (compare.compare("ovl", ("a", "b"), sign * table, 5, rng()) for sign in (1, -1))
+    one, other = (compare.compare("ovl", ("a", "b"), sign * table, 5, 0.05, rng()) for sign in (1, -1))
     assert one.difference == pytest.approx(-other.difference)
     assert (one.low, one.high) == pytest.approx((-other.high, -other.low), abs=0.05)
     assert one.p_value == pytest.approx(other.p_value, rel=0.2)
@@ -58,7 +58,7 @@ def test_equivalence_is_the_interval_at_twice_the_level():
 def test_too_few_to_compare():
     table = np.full((4, 4), np.nan)
     table[0] = 1.0
-    assert compare.compare("ovl", ("a", "b"), table, 5, rng()) is None
+    assert compare.compare("ovl", ("a", "b"), table, 5, 0.05, rng()) is None
 
 
 def test_wilcoxon_of_six_differences_of_one_sign():
