@@ -104,7 +104,7 @@ def spaced(prompts: Sequence[str], share: float, per_rater: int, first: int) -> 
     if not share:
         return set()
     step = min(max(round(1 / share), 1), per_rater)
-    return {prompt for i, prompt in enumerate(prompts) if i % step == first % step}
+    return {prompt for i, prompt in enumerate(prompts) if (i - first) % len(prompts) % step == 0}
 
 
 def slots(wanted: Wanted, practice: Sequence[Draft], drafts: Sequence[Draft], rng: np.random.Generator) -> list[Slot]:
