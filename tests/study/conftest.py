@@ -154,7 +154,7 @@ def listener(chromium):
     def open_page(url, errors=True, **options):
         contexts.append(chromium.new_context(**options))
         page = contexts[-1].new_page()
-        page.set_default_timeout(8000)
+        page.set_default_timeout(30_000)
         page.on("pageerror", lambda error: problems.append(str(error)))
         origin = "/".join(url.split("/")[:3])
         page.on("request", lambda request: request.url.startswith((origin, "blob:")) or problems.append(request.url))

@@ -4,12 +4,12 @@ import { Library, sound } from "./audio.js";
 import { Rating } from "./rating.js";
 import { headphones, thanks, welcome } from "./screens.js";
 import { Refused, Session, assignments, hasServer } from "./session.js";
-import { announce, h, heading, json, local, pause, progress, show, speak, t } from "./ui.js";
+import { h, heading, json, local, notice, pause, progress, show, speak, t } from "./ui.js";
 
 const REFUSALS = { 404: "new_session", 410: "new_session" };
 
 const stimulus = (id) => `stimuli/${id}.wav`;
-const lost = () => announce(t("lost"));
+const lost = () => notice(t("lost"));
 
 async function main() {
   const packet = await json("packet.json");
@@ -18,7 +18,7 @@ async function main() {
   const preferred = [asked, ...navigator.languages].map(wanted).find(Boolean) ?? packet.languages[0];
   await speak(preferred);
   heading(packet.title, packet.languages);
-  const session = new Session(packet, await hasServer(() => show(h("p", { role: "status" }, t("lost")))));
+  const session = new Session(packet, await hasServer(lost));
   if (session.state.language) await speak(session.state.language);
   const note = await session.resume(lost).catch(refusal);
   if (!session.begun) await begin(packet, session, note);

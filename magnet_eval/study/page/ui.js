@@ -58,6 +58,7 @@ const at = (id) => document.getElementById(id);
 
 /** Shows a screen and moves the reader's focus to its top. */
 export function show(...children) {
+  notice("");
   at("screen").replaceChildren(...children.filter(Boolean));
   window.scrollTo(0, 0);
   at("screen").focus({ preventScroll: true });
@@ -66,6 +67,11 @@ export function show(...children) {
 /** Tells screen readers, and nobody else. */
 export function announce(text) {
   at("live").textContent = text;
+}
+
+/** A line above the screen, until the next one. */
+export function notice(text) {
+  at("notice").textContent = text;
 }
 
 /** The bar at the top: how many of the pages are done. */
