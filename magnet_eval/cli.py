@@ -42,7 +42,11 @@ VERBS = {
     ),
     "score": Verb("judge the clips of a protocol", Run, "protocol=quickstart"),
     "bench": Verb("measure how fast a protocol's systems are", Run, "protocol=quickstart batch=4"),
-    "report": Verb("render the report of a protocol's run", Run, "protocol=quickstart reports=here"),
+    "report": Verb(
+        "render the report of a protocol's run, or its tables in another format",
+        options.ReportOptions,
+        "protocol=quickstart format=latex",
+    ),
     "compare": Verb(
         "score systems of several runs on their common prompts, and report them side by side",
         options.CompareOptions,

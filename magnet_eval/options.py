@@ -1,16 +1,17 @@
 """What the verbs of the command line understand: one dataclass per verb, whose fields are its options.
 
-run, score, bench and report have config.Run for theirs.
+run, score and bench have config.Run for theirs.
 """
 
 from dataclasses import dataclass
 
-from magnet_eval.config import Model, Protocol, System, check_text, option
+from magnet_eval.config import Model, Protocol, Run, System, check_text, option
 from magnet_eval.decoding import between
 from magnet_eval.lookup import UserError, check
 from magnet_eval.prompts import DATASETS
 
 ACTIONS = ("prepare", "download")
+FORMATS = ("html", "markdown", "latex", "csv", "parquet", "json")
 KINDS = ("models", "protocols", "metrics", "runs")
 
 
@@ -41,6 +42,18 @@ class GenerateOptions:
         for text in self.prompts:
             check_text(text)
         between("seconds", self.seconds, 0.1, 600)
+
+
+@dataclass
+class ReportOptions(Run):
+    """The options of report."""
+
+    format: str = option("html", " | ".join(FORMATS))
+
+    def __post_init__(self) -> None:
+        """Refuses formats that there are not."""
+        super().__post_init__()
+        check("format", self.format, FORMATS)
 
 
 @dataclass

@@ -8,7 +8,7 @@ from pathlib import Path
 from magnet_eval import config
 from magnet_eval.config import Generation, Run
 from magnet_eval.lookup import UserError, load
-from magnet_eval.options import CompareOptions, DataOptions, GenerateOptions, TrainOptions
+from magnet_eval.options import CompareOptions, DataOptions, GenerateOptions, ReportOptions, TrainOptions
 from magnet_eval.progress import Progress, bar
 from magnet_eval.store import RunFolder, writing
 from magnet_eval.table import table
@@ -62,11 +62,16 @@ def bench(chosen: Run) -> str:
     return short_table(folder)
 
 
-def report(chosen: Run) -> str:
+def report(chosen: ReportOptions) -> str:
     """The report of what the run folder holds."""
     from magnet_eval import pipeline
 
-    return _report(chosen, pipeline.folder_of(chosen))
+    folder = pipeline.folder_of(chosen)
+    if chosen.format == "html":
+        return _report(chosen, folder)
+    from magnet_eval.report import formats
+
+    return f"tables: {formats.write(folder, Path(chosen.reports) / folder.path.name, chosen.format)}"
 
 
 def compare(chosen: CompareOptions) -> str:
