@@ -6,6 +6,7 @@ clip of T frames takes T + K - 1 steps.
 
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,8 +15,9 @@ from magnet_eval import config
 from magnet_eval.decoding import AutoregressiveDecoding
 from magnet_eval.generators import long
 from magnet_eval.generators.sampling import Choose, chooser, sample
-from magnet_eval.generators.system import Texts, TextToAudio
-from magnet_eval.generators.tokens import Stopwatch, Tokens, guide
+from magnet_eval.generators.streaming import StreamingTextToAudio
+from magnet_eval.generators.system import Texts
+from magnet_eval.generators.tokens import Steps, Stopwatch, Tokens, drained, guide
 from magnet_eval.generators.transformer import Cache, LanguageModel, causal_mask
 from magnet_eval.lookup import UserError
 
@@ -50,6 +52,21 @@ def decode(
 
     Raises UserError if the prompt leaves nothing to generate.
     """
+    return drained(steps(lm, text, settings, frames, choose, text_mask=text_mask, prompt=prompt))
+
+
+@torch.inference_mode()
+def steps(
+    lm: LanguageModel,
+    text: Tensor,
+    settings: AutoregressiveDecoding,
+    frames: int,
+    choose: Choose,
+    *,
+    text_mask: Tensor | None = None,
+    prompt: Tensor | None = None,
+) -> Steps:
+    """``decode``, step by step; a frame is finished with its last codebook."""
     given = 0 if prompt is None else prompt.shape[2]
     if given >= frames:
         raise UserError(f"{frames} frames with {given} given leave nothing to generate; ask for more.")
@@ -68,8 +85,14 @@ def decode(
             tokens, _ = sample(logits, settings.temperature, settings, choose)
             here = sequence[..., step]
             here.copy_(torch.where(here == unknown, tokens, here))
-    steps = sequence.shape[2] - given - 1
-    return Tokens(undelay(sequence), steps, steps * (2 if net.guided else 1), watch.seconds)
+        yield (done := max(step - lm.config.n_q + 1, 0)), partial(_beginning, sequence, done)
+    made = sequence.shape[2] - given - 1
+    return Tokens(undelay(sequence), made, made * (2 if net.guided else 1), watch.seconds)
+
+
+def _beginning(sequence: Tensor, done: int) -> Tensor:
+    """The first ``done`` frames [B, K, done] behind a delayed sequence."""
+    return undelay(sequence)[..., :done]
 
 
 class _Network:
@@ -101,7 +124,7 @@ class _Network:
         return guide(logits, self.cfg) if self.guided else logits
 
 
-class AutoregressiveGenerator(TextToAudio):
+class AutoregressiveGenerator(StreamingTextToAudio):
     """A MusicGen-style model of the zoo."""
 
     block = {"cpu": 8, "cuda": 8}
@@ -111,13 +134,13 @@ class AutoregressiveGenerator(TextToAudio):
         super().__init__(model, device, dtype, exact)
         self.lm = self.load("checkpoint")
 
-    def decode(self, texts: Texts, frames: int, seeds: Sequence[int]) -> Tokens:
-        """Tokens of one block."""
+    def steps(self, texts: Texts, frames: int, seeds: Sequence[int]) -> Steps:
+        """Tokens of one block, step by step."""
         settings: AutoregressiveDecoding = self.model.settings()
         text, text_mask = texts.of(self.lm)
         choose = chooser(self.sampling, seeds, self.device)
 
-        def window(frames: int, prompt: Tensor | None) -> Tokens:
-            return decode(self.lm, text, settings, frames, choose, text_mask=text_mask, prompt=prompt)
+        def window(frames: int, prompt: Tensor | None) -> Steps:
+            return steps(self.lm, text, settings, frames, choose, text_mask=text_mask, prompt=prompt)
 
-        return long.decode(window, frames, self.lm.config, settings.stride_seconds)
+        return long.steps(window, frames, self.lm.config, settings.stride_seconds)

@@ -26,10 +26,10 @@ def context(config: Any) -> tuple[int, int]:
     """
     convolutions = [(config.residual_kernel_size - 1) * config.dilation_growth_rate**j + 1
                     for j in range(config.num_residual_layers)]  # fmt: skip
-    left, right = _padding(config, config.last_kernel_size)
+    left, right = padding(config, config.last_kernel_size)
     for ratio in reversed(config.upsampling_ratios):
         for kernel in convolutions:
-            before, after = _padding(config, kernel)
+            before, after = padding(config, kernel)
             left, right = left + before, right + after
         # Transposed convolution: kernel 2 ratio, stride ratio; ``ratio`` samples too many, cut off on both sides.
         cut_right = math.ceil(ratio * config.trim_right_ratio) if config.use_causal_conv else ratio // 2
@@ -38,7 +38,7 @@ def context(config: Any) -> tuple[int, int]:
     return left, right
 
 
-def _padding(config: Any, kernel: int) -> tuple[int, int]:
+def padding(config: Any, kernel: int) -> tuple[int, int]:
     """Samples before and after its place that a convolution of stride 1 looks at."""
     after = 0 if config.use_causal_conv else (kernel - 1) // 2
     return kernel - 1 - after, after

@@ -13,8 +13,9 @@ from magnet_eval import config
 from magnet_eval.decoding import HybridDecoding
 from magnet_eval.generators import autoregressive, long, masked
 from magnet_eval.generators.sampling import Choose, chooser
-from magnet_eval.generators.system import Texts, TextToAudio
-from magnet_eval.generators.tokens import Tokens
+from magnet_eval.generators.streaming import StreamingTextToAudio
+from magnet_eval.generators.system import Texts
+from magnet_eval.generators.tokens import Steps, Tokens, drained
 from magnet_eval.generators.transformer import LanguageModel
 
 Conditions = tuple[Tensor, Tensor | None]  # text [B, S, d] by the model's own ``project``, text_mask [B, S]
@@ -34,12 +35,25 @@ def decode(
     The first part is whole spans, ``prompt_seconds`` rounded down to them, at most the whole clip.
     Raises UserError where the settings do not fit the model or the length.
     """
+    return drained(steps(prompter, prompter_text, lm, text, settings, frames, choose))
+
+
+def steps(
+    prompter: LanguageModel,
+    prompter_text: Conditions,
+    lm: LanguageModel,
+    text: Conditions,
+    settings: HybridDecoding,
+    frames: int,
+    choose: Choose,
+) -> Steps:
+    """``decode``: the first part step by step, the rest at once."""
     span = lm.config.span_len
     made = masked.made_frames(frames, span, settings.masked)
     given = min(int(settings.prompt_seconds * lm.config.frame_rate) // span * span, made)
     if given == 0:
         return masked.decode(lm, text[0], settings.masked, frames, choose, text_mask=text[1])
-    first = autoregressive.decode(
+    first = yield from autoregressive.steps(
         prompter, prompter_text[0], settings.autoregressive, given, choose, text_mask=prompter_text[1]
     )
     if given == made:
@@ -53,7 +67,7 @@ def decode(
     )
 
 
-class HybridGenerator(TextToAudio):
+class HybridGenerator(StreamingTextToAudio):
     """A hybrid of the zoo; ``prompter`` in its YAML makes it a two-model hybrid."""
 
     block = {"cpu": 4, "cuda": 8}
@@ -68,16 +82,16 @@ class HybridGenerator(TextToAudio):
         """That of the masked part; the two parts share their random numbers."""
         return self.model.settings().masked.sampling
 
-    def decode(self, texts: Texts, frames: int, seeds: Sequence[int]) -> Tokens:
-        """Tokens of one block; windows after the first are masked throughout."""
+    def steps(self, texts: Texts, frames: int, seeds: Sequence[int]) -> Steps:
+        """Tokens of one block, step by step; windows after the first are masked throughout."""
         choose = chooser(self.sampling, seeds, self.device)
         settings: HybridDecoding = self.model.settings()
         text, beginning = texts.of(self.lm), texts.of(self.prompter)
 
-        def window(frames: int, prompt: Tensor | None) -> Tokens:
+        def window(frames: int, prompt: Tensor | None) -> Steps:
             if prompt is None:
-                return decode(self.prompter, beginning, self.lm, text, settings, frames, choose)
+                return (yield from steps(self.prompter, beginning, self.lm, text, settings, frames, choose))
             return masked.decode(self.lm, text[0], settings.masked, frames, choose, text_mask=text[1], prompt=prompt)
 
         unit = masked.frames_together(self.lm.config.span_len, settings.masked)
-        return long.decode(window, frames, self.lm.config, settings.masked.stride_seconds, unit)
+        return long.steps(window, frames, self.lm.config, settings.masked.stride_seconds, unit)

@@ -6,15 +6,17 @@ whole frames: its own seconds lose the clip's last frame to rounding now and the
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from magnet_eval.generators.tokens import Tokens
+from magnet_eval.generators.tokens import Steps, Tokens, drained
 from magnet_eval.generators.transformer import LMConfig
 from magnet_eval.lookup import UserError
 
 Window = Callable[[int, Tensor | None], Tokens]  # (frames, prompt [B, K, P]) -> tokens [B, K, frames], prompt included
+SteppedWindow = Callable[[int, Tensor | None], Steps]  # the same, step by step
 
 
 def stride_frames(config: LMConfig, stride_seconds: float | None, unit: int = 1) -> int:
@@ -46,16 +48,28 @@ def decode(window: Window, frames: int, config: LMConfig, stride_seconds: float 
     unit: frames that ``window`` makes together (the span of MAGNeT's whole spans); the result and all prompts are
     whole units. The counts and seconds of the windows are added up. Raises UserError on a stride that does not fit.
     """
+
+    def at_once(frames: int, prompt: Tensor | None) -> Steps:
+        return window(frames, prompt)
+        yield  # never reached, but what makes this a generator
+
+    return drained(steps(at_once, frames, config, stride_seconds, unit))
+
+
+def steps(
+    window: SteppedWindow, frames: int, config: LMConfig, stride_seconds: float | None = None, unit: int = 1
+) -> Steps:
+    """``decode``, step by step."""
     segment, stride = segment_frames(config, unit), stride_frames(config, stride_seconds, unit)
     total = frames // unit * unit
     if total <= segment:
-        return window(frames, None)
-    parts = [window(segment, None)]
+        return (yield from window(frames, None))
+    parts = [(yield from window(segment, None))]
     codes, start = parts[0].codes, 0
     while codes.shape[2] < total:
         start += stride
         prompt = codes[..., start:]
-        parts.append(window(min(segment, total - start), prompt))
+        parts.append((yield from _after(codes[..., :start], window(min(segment, total - start), prompt))))
         codes = torch.cat([codes, parts[-1].codes[..., prompt.shape[2] :]], dim=2)
     stages = dict.fromkeys(name for part in parts for name in part.seconds)
     return Tokens(
@@ -64,3 +78,17 @@ def decode(window: Window, frames: int, config: LMConfig, stride_seconds: float 
         sum(part.network_evaluations for part in parts),
         {stage: sum(part.seconds.get(stage, 0.0) for part in parts) for stage in stages},
     )
+
+
+def _after(codes: Tensor, steps: Steps) -> Steps:
+    """The steps of a window that starts behind ``codes`` [B, K, start], counted from the clip's own start."""
+    while True:
+        try:
+            done, read = next(steps)
+        except StopIteration as end:
+            return end.value
+        yield codes.shape[2] + done, partial(_joined, codes, read)
+
+
+def _joined(codes: Tensor, read: Callable[[], Tensor]) -> Tensor:
+    return torch.cat([codes, read()], dim=2)

@@ -135,8 +135,7 @@ class TextToAudio(ABC):
         made = [None] * len(prompts)
         parts = []
         for block, padded in self.blocks(mask):
-            room = padded - mask.shape[1]  # negative where the block's texts are shorter than the longest of all
-            texts = Texts(F.pad(hidden[block], (0, 0, 0, room)), F.pad(mask[block], (0, room)), self.isolated)
+            texts = self.texts(hidden, mask, block, padded)
             tokens = self.decode(texts, frames, [seeds[i] for i in block])
             parts.append(tokens)
             for row, index in enumerate(block):
@@ -156,6 +155,11 @@ class TextToAudio(ABC):
             network_evaluations=parts[0].network_evaluations,
             stage_seconds=watch.seconds,
         )
+
+    def texts(self, hidden: Tensor, mask: Tensor, block: list[int], padded: int) -> Texts:
+        """The texts of one block, out of all prompts' states [B, S, width] and mask [B, S]."""
+        room = padded - mask.shape[1]  # negative where the block's texts are shorter than the longest of all
+        return Texts(F.pad(hidden[block], (0, 0, 0, room)), F.pad(mask[block], (0, room)), self.isolated)
 
     def blocks(self, mask: Tensor) -> Iterator[tuple[list[int], int]]:
         """See ``blocks``; everything at once where bits may depend on the batch."""

@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
-from magnet_eval.generators import chunked
+from magnet_eval.generators import chunked, streaming
 from magnet_eval.generators.codec import Codec
+from magnet_eval.lookup import UserError
 
 SHAPES = {
     "32 kHz": {"use_causal_conv": False, "upsampling_ratios": [8, 5, 4, 4]},
@@ -116,3 +117,60 @@ def test_the_codec_decodes_long_clips_in_chunks(zoo):
     expected = whole(codec.model, codes).numpy()
     for one, row, clip in zip(apart, together, expected, strict=True):
         assert abs(one - clip).max() < 1e-6 and abs(row - clip).max() < 1e-6
+
+
+# Frames that arrive one after the other
+
+
+def in_pieces(model, codes, size):
+    """The clip, with no frame given before it is asked for, and how many frames were there for each piece."""
+    decoder, pieces, given = streaming.Decoder(model), [], []
+    for frames in range(1, codes.shape[2]):
+        while decoder.ready(frames, decoder.n_decoded + size):
+            pieces.append(decoder(codes[..., :frames], decoder.n_decoded + size))
+            given.append(frames)
+    while decoder.n_decoded < codes.shape[2]:
+        pieces.append(decoder(codes, min(decoder.n_decoded + size, codes.shape[2])))
+    return torch.cat(pieces, dim=-1), given
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("mode", ["reflect", "constant"])
+@pytest.mark.parametrize(("frames", "size"), [(1, 1), (5, 2), (12, 1), (40, 3), (41, 40), (30, 100)])
+def test_pieces_are_the_whole(shape, mode, frames, size):
+    model = encodec(**{**SHAPES[shape], "pad_mode": mode})
+    codes = torch.randint(0, 64, (1, 4, frames))
+    expected = whole(model, codes)
+    pieces, _ = in_pieces(model, codes, size)
+    assert pieces.shape == expected.shape
+    assert (pieces - expected).abs().max() < 1e-6
+    assert expected.std() > 1e-3
+
+
+@pytest.mark.parametrize(("shape", "lookahead"), [("32 kHz", 4), ("causal", 0)])
+def test_lookahead_of_the_published_codecs(shape, lookahead):
+    """The frames after its own that a chunk waits for; and fewer would not do: the next one still moves it."""
+    model = encodec(**SHAPES[shape])
+    assert streaming.Decoder(model).lookahead == lookahead
+    codes = torch.randint(0, 64, (1, 4, 60))
+    _, given = in_pieces(model, codes, 10)
+    assert given[:4] == [10 + lookahead, 20 + lookahead, 30 + lookahead, 40 + lookahead]
+    other = codes.clone()
+    other[..., 30 + lookahead - 1] = (codes[..., 30 + lookahead - 1] + 7) % 64
+    hop = math.prod(model.config.upsampling_ratios)
+    assert (whole(model, codes) - whole(model, other)).abs()[..., : 30 * hop].max() > 1e-7
+
+
+def test_what_is_remembered_does_not_grow():
+    decoder = streaming.Decoder(encodec(**SHAPES["32 kHz"]))
+    codes = torch.randint(0, 64, (1, 4, 300))
+    sizes = set()
+    for end in range(20, 300, 20):
+        decoder(codes, end)
+        sizes.add(decoder.states.shape[2])
+    assert sizes == {2}
+
+
+def test_a_codec_that_needs_the_whole_clip_is_refused():
+    with pytest.raises(UserError, match="looks at the whole clip"):
+        streaming.Decoder(encodec(use_causal_conv=False, norm_type="time_group_norm"))
