@@ -47,7 +47,7 @@ async function begin(packet, session, note) {
     ask();
   });
   heading(packet.title, packet.languages);
-  const { sampleRate } = sound(packet.audio.rate); // in the click, as browsers demand
+  const { sampleRate } = sound(packet.audio.rate); // in the click that browsers demand
   const check = packet.headphone_check && packet.headphones.length ? await headphones(packet) : {};
   await session.begin({ language: document.documentElement.lang, sample_rate: sampleRate, ...check }, lost);
 }

@@ -5,9 +5,9 @@ import { h, local, show, t } from "./ui.js";
 
 const PASS = 5 / 6; // share of the headphone tries to get right (Milne et al., 2020, ask for all 6)
 
-/** Minutes that the pages take: each sound about twice, and a while to decide. */
+/** Minutes that the pages take, as study plan reckons: each sound one and a half times, and 10 s to decide. */
 function minutes(packet, order) {
-  const seconds = order.reduce((sum, { stimuli }) => sum + 10 + stimuli.length * (2 * packet.audio.seconds + 3), 0);
+  const seconds = order.reduce((sum, { stimuli }) => sum + 10 + stimuli.length * 1.5 * packet.audio.seconds, 0);
   return Math.max(1, Math.round(seconds / 60));
 }
 
