@@ -67,13 +67,16 @@ def failure(label: str, reason: object) -> dict[str, str]:
 
 def load(workers: Sequence[Worker], models: Mapping[str, Model], scenario: Scenario) -> Failures:
     """Loads the systems, one after the other, once all processes have imported their libraries; who could not be."""
-    failures, texts = [], [prompt.text for prompt in scenario.work]
+    failures, texts, ready = [], [prompt.text for prompt in scenario.work], []
     for worker in workers:
         worker.tell("prepare", models[worker.label].family)
     for worker in workers:
-        with contextlib.suppress(Failed):  # loading will say why
+        try:
             worker.answer()
-    for worker in workers:
+            ready.append(worker)
+        except Failed as error:
+            failures.append(failure(worker.label, error))
+    for worker in ready:
         try:
             worker.loaded = worker.ask("load", models[worker.label], scenario.generation.device, scenario.dtype, texts)
         except Failed as error:

@@ -17,7 +17,7 @@ def is_shown(n: int, longer: int, quantile: float) -> bool:
     """Whether n calls, ``longer`` of them beyond a bound, show that a share ``quantile`` stays within it."""
     from scipy.special import betainc
 
-    return n > longer and betainc(n - longer, longer + 1, quantile) <= ERROR
+    return n > longer and bool(betainc(n - longer, longer + 1, quantile) <= ERROR)
 
 
 def is_supported(n: int, quantile: float) -> bool:

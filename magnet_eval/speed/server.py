@@ -5,6 +5,7 @@ new to the device. Latency runs from the arrival to the written file. "In time" 
 with confidence 0.99; see quantiles.py.
 """
 
+import bisect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -45,16 +46,18 @@ def serve(
     Ends early, with fewer latencies, once too many took longer than ``bound`` seconds.
     """
     latencies: list[float] = []
+    late = 0
     while (done := len(latencies)) < len(arrivals):
         if (ahead := arrivals[done] - clock()) > 0:
             wait(ahead)
         now = max(clock(), arrivals[done])
-        waiting = int(np.searchsorted(arrivals, now, side="right")) - done
+        waiting = bisect.bisect_right(arrivals, now) - done
         n = max(size for size in sizes if size <= waiting)
         answer(done, n)
         end = clock()
         latencies += [end - at for at in arrivals[done : done + n]]
-        if not is_met([*latencies, *[0.0] * (len(arrivals) - len(latencies))], bound):
+        before, late = late, late + sum(latency > bound for latency in latencies[done:])
+        if late > before and not is_shown(len(arrivals), late, QUANTILE):
             break
     return latencies
 

@@ -152,10 +152,8 @@ class Session:
                 row = self.rows.of_server(worker.label, worker.loaded, tried, bound, prompts[0].seconds)
                 self.scores.append(row)
             else:
-                reason = (
-                    f"server: no rate was shown to keep nine in ten within {bound:g} s in {settings.max_seconds:g} s"
-                )
-                self.turns.note(worker, reason)
+                spent = f"in {settings.max_seconds:g} s of trying; raise speed.bound or speed.max_seconds"
+                self.turns.note(worker, f"server: no rate was met with nine in ten within {bound:g} s {spent}")
 
     def served(self, worker: Worker, one: server.Served) -> Timing:
         """Raw latencies of one rate."""

@@ -58,11 +58,11 @@ class Subject:
     def prepare(self, family: str) -> None:
         """Imports what the family stands on, whose seconds are no model's."""
         if self.zoo is None:
-            from transformers import AutoTokenizer, EncodecModel, T5EncoderModel  # noqa: F401, transformers is lazy
-
             from magnet_eval import generators
 
             load(generators.GENERATORS, family, "family")
+            if family in generators.GENERATORS:  # transformers imports its classes at their first use only
+                from transformers import AutoTokenizer, EncodecModel, T5EncoderModel  # noqa: F401
             self.zoo = generators
 
     def load(self, model: Model, device: str, dtype: str, texts: Sequence[str]) -> Loaded:

@@ -114,6 +114,7 @@ def run(tmp_path):
 @pytest.fixture
 def time_them(run, clock, monkeypatch):
     """A measurement of generators by name: its rows as {(system, metric, batch, stage): row}."""
+    monkeypatch.setattr("time.sleep", lambda seconds: setattr(clock, "now", clock.now + seconds))
     monkeypatch.setattr("magnet_eval.generators.fingerprint", lambda model: f"weights of {model.name}")
 
     def measure(generators, again=True, families=None, **settings):
