@@ -10,6 +10,7 @@ import stat
 import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -194,11 +195,13 @@ def _of_header(path: Path, expected: bytes) -> Iterator[str]:
 
 def loudness_of(files: dict[str, Path], packet: Packet) -> dict[str, levels.Level]:
     """The level of each file by its name; ``files`` by hash, so that none is measured twice."""
-    found = {}
-    for path in files.values():
+
+    def level(path: Path) -> levels.Level:
         samples = np.frombuffer(path.read_bytes()[HEADER:], "<i2").reshape(-1, packet.audio.channels).T
-        found[path.name] = levels.measure(samples / np.float32(32768), packet.audio.rate, path.name)
-    return found
+        return levels.measure(samples / np.float32(32768), packet.audio.rate, path.name)
+
+    with ThreadPoolExecutor() as pool:  # filters and resampler run beside each other
+        return dict(zip((path.name for path in files.values()), pool.map(level, files.values()), strict=True))
 
 
 def of_levels(measured: dict[str, levels.Level], packet: Packet) -> Iterator[str]:

@@ -41,15 +41,27 @@ def measure(samples: np.ndarray, rate: int, name: str) -> Level:
             f"{name} is silent. Make it again; or leave its prompt out for all systems with "
             "leave_out=[PROMPT ID], and say in the paper that a system was silent there."
         )
+    return Level(lufs, true_peak(samples, rate), clipped(samples))
+
+
+def clipped(samples: np.ndarray) -> int:
+    """Samples of [C, T] at full scale whose neighbour is there too."""
+    if peak(samples) < FULL_SCALE:
+        return 0
     full = abs(samples) >= FULL_SCALE
-    return Level(lufs, true_peak(samples, rate), int((full[:, 1:] & full[:, :-1]).sum()))
+    return int((full[:, 1:] & full[:, :-1]).sum())
 
 
 def true_peak(samples: np.ndarray, rate: int) -> float:
     """Largest magnitude of [C, T] between the samples too, in dB of full scale (dBTP); -inf for silence."""
     padded = np.pad(samples, [(0, 0), (64, 64)])  # a resampler may not hear its input's very ends
-    peak = max(abs(audio.resample(padded, rate, OVERSAMPLING * rate)).max(), abs(samples).max())
-    return 20 * math.log10(peak) if peak else -math.inf
+    highest = max(peak(audio.resample(padded, rate, OVERSAMPLING * rate)), peak(samples))
+    return 20 * math.log10(highest) if highest else -math.inf
+
+
+def peak(samples: np.ndarray) -> float:
+    """Largest magnitude."""
+    return max(float(samples.max()), -float(samples.min()))
 
 
 def common_loudness(levels: Mapping[str, Level], most: float) -> float:

@@ -11,6 +11,7 @@ import secrets
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,14 +67,6 @@ class Material:
     form: Format
 
 
-@dataclass(frozen=True)
-class Levelled:
-    """How loud it is going to be."""
-
-    gains: Mapping[Clip, float]  # dB
-    facts: AudioFacts
-
-
 def prepare(chosen: PrepareOptions, progress: Progress = silent) -> tuple[Packet, Plan]:
     """Makes STUDY/ and STUDY.key/ as ``chosen``. Raises UserError where something is wrong, and leaves nothing then."""
     rng = np.random.default_rng(chosen.seed)
@@ -82,11 +75,11 @@ def prepare(chosen: PrepareOptions, progress: Progress = silent) -> tuple[Packet
     spoken = languages(questions, asked)
     with aside(Folders.of(chosen.out)) as folders:
         material = gathered(chosen, rng)
-        levelled_to = levelled(material, chosen.loudness, progress)
+        gains, facts = levelled(material, chosen.loudness, progress)
         wanted = wanted_of(chosen, material, [f"p{number}" for number, _ in enumerate(asked, start=1)])
         drafts, slots = design(wanted, rng)
         names = Names(chosen.salt or secrets.token_hex(16))
-        stimuli = write_stimuli(folders, material, levelled_to, drafts, names, progress)
+        stimuli = write_stimuli(folders, material, gains, drafts, names, progress)
         trials = write_headphones(folders, material.form.rate, names, rng) if chosen.headphones else []
         plan = planned(chosen, wanted, asked, names)
         plan_text = to_json(plan)
@@ -98,7 +91,7 @@ def prepare(chosen: PrepareOptions, progress: Progress = silent) -> tuple[Packet
             dimensions=asked,
             passes=[Pass(name, one.id) for name, one in zip(wanted.passes, asked, strict=True)],
             pages=packing.pages_of(drafts, texts(material, wanted, asked), names),
-            audio=levelled_to.facts,
+            audio=facts,
             rules=Rules(),
             languages=spoken,
             consent={one: questions.consent[one] for one in spoken},
@@ -184,14 +177,20 @@ def controls_of(chosen: PrepareOptions, form: Format) -> tuple[str, ...]:
     return ("reference", *roles) if chosen.method == "mushra" else tuple(roles)
 
 
-def levelled(material: Material, most: float, progress: Progress) -> Levelled:
-    """Measures every clip as it will be heard, and chooses one loudness for all."""
+def levelled(material: Material, most: float, progress: Progress) -> tuple[dict[Clip, float], AudioFacts]:
+    """Measures every clip as it will be heard and chooses one loudness for all: gains in dB, and what comes of them."""
     form, found = material.form, {}
     clipped: Counter[str] = Counter()
-    for done, (clip, sound) in enumerate(material.sounds.items(), start=1):
-        found[clip] = levels.measure(sounds.rendered(sound, form), form.rate, sound.name)
-        clipped[clip[1]] += sound.role == "system" and found[clip].clipped > 0
-        progress("levels", done, len(material.sounds))
+
+    def level(sound: Sound) -> levels.Level:
+        return levels.measure(sounds.rendered(sound, form), form.rate, sound.name)
+
+    with ThreadPoolExecutor() as pool:
+        measured = pool.map(level, material.sounds.values())
+        for done, (clip, sound) in enumerate(material.sounds.items(), start=1):
+            found[clip] = next(measured)
+            clipped[clip[1]] += sound.role == "system" and found[clip].clipped > 0
+            progress("levels", done, len(material.sounds))
     for label in +clipped:
         log.warning("%d clips of %s were clipped when they were made; they stay as they are", clipped[label], label)
     by_name = {material.sounds[clip].name: level for clip, level in found.items()}
@@ -199,9 +198,8 @@ def levelled(material: Material, most: float, progress: Progress) -> Levelled:
     gains = {clip: target - level.lufs for clip, level in found.items()}
     peak = max(found[clip].dbtp + gain for clip, gain in gains.items())
     seconds = form.n_samples / form.rate
-    return Levelled(
-        gains, AudioFacts(form.rate, form.channels, seconds, form.n_samples, round(target, 3), round(peak, 2))
-    )
+    facts = AudioFacts(form.rate, form.channels, seconds, form.n_samples, round(target, 3), round(peak, 2))
+    return gains, facts
 
 
 def wanted_of(chosen: PrepareOptions, material: Material, passes: Sequence[str]) -> Wanted:
@@ -252,16 +250,21 @@ def planned(chosen: PrepareOptions, wanted: Wanted, asked: Sequence[Dimension], 
 
 
 def write_stimuli(
-    folders: Folders, material: Material, to: Levelled, drafts: Sequence[Draft], names: Names, progress: Progress
+    folders: Folders,
+    material: Material,
+    gains: Mapping[Clip, float],
+    drafts: Sequence[Draft],
+    names: Names,
+    progress: Progress,
 ) -> dict[str, Stimulus]:
     """Writes every stimulus; their entries in the key, by id. A clip is made once, whatever the number of its ids."""
     entries, ids = {}, defaultdict(list)
-    for name, clip, entry in packing.stimuli_of(drafts, material.sounds, to.gains, names):
+    for name, clip, entry in packing.stimuli_of(drafts, material.sounds, gains, names):
         entries[name] = entry
         ids[clip].append(name)
     (folders.study / "stimuli").mkdir()
     for done, (clip, of_clip) in enumerate(ids.items(), start=1):
-        samples = sounds.rendered(material.sounds[clip], material.form) * 10 ** (to.gains[clip] / 20)
+        samples = sounds.rendered(material.sounds[clip], material.form) * 10 ** (gains[clip] / 20)
         for name in of_clip:
             sounds.write_wav(folders.study / "stimuli" / f"{name}.wav", samples, material.form.rate)
         progress("stimuli", done, len(ids))
