@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from magnet_eval import audio, embedders
+from magnet_eval import audio, embedders, front
 from magnet_eval.lookup import UserError
 from magnet_eval.metrics import Metric
 from magnet_eval.numerics import Front
@@ -55,14 +55,17 @@ class Hearing:
         """What a metric hears by."""
         return cls(metric.embedder, tuple(sorted(metric.options.items())), metric.front)
 
+    @property
+    def way(self) -> tuple[int, dict[str, Any]] | None:
+        """The front and the version of its code, for the keys of what is kept."""
+        return None if self.front is None else (front.VERSION, asdict(self.front))
+
     def audio(self, item: Item, rate: int) -> np.ndarray:
         """An item's samples [T] as the network gets them. Raises UserError on unreadable audio."""
         assert item.path is not None
         if self.front is None:
             return audio.load_mono(item.path, rate)
-        from magnet_eval.front import prepare
-
-        return prepare(*audio.read(item.path), self.front, generated=item.generated)
+        return front.prepare(*audio.read(item.path), self.front, generated=item.generated)
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,7 @@ class EmbeddingCache:
 
     def path(self, hearing: Hearing, item: Item) -> Path:
         """The cache file of an item."""
-        how = ["text"] if item.path is None else ["audio", hearing.front and asdict(hearing.front), item.generated]
+        how = ["text"] if item.path is None else ["audio", hearing.way, item.generated]
         return self.cache / f"{content_key(item.content, self.card(hearing).fingerprint, how)}.npz"
 
     def ensure(self, hearing: Hearing, items: Iterable[Item]) -> dict[Item, str]:

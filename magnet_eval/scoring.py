@@ -213,7 +213,7 @@ class Scorer:
             return None  # every clip of the system has failed, and said so
         contents = [None if side is None else [(item.id, item.content) for item in side] for side in sides]
         hearing = Hearing.of(metric)
-        known = self.embedding.card(hearing).fingerprint, hearing.front and asdict(hearing.front)
+        known = self.embedding.card(hearing).fingerprint, hearing.way
         key = content_key(VERSION, kind.__name__, metric.name, metric.preset, known, contents)
         path = self.folder.cache / f"{key}.json"
         try:

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from magnet_eval import audio, embedders, embedding
+from magnet_eval import audio, embedders, embedding, front
 from magnet_eval.embedding import EmbeddingCache, Hearing, Item
+from magnet_eval.numerics import Front
 from magnet_eval.progress import silent
 from magnet_eval.store import DiskError, file_hash
 
@@ -169,3 +170,15 @@ def test_an_embedder_goes_where_the_run_does(tmp_path, monkeypatch):
     monkeypatch.setattr(embedders, "build", lambda name, device="cpu", **options: places.append(device) or Ear())
     EmbeddingCache(tmp_path, silent, "cuda:1").embedder(HEARING)
     assert places == ["cuda:1"]
+
+
+def test_a_change_of_the_fronts_code_makes_embeddings_anew_where_there_is_a_front(cache_of, clips, monkeypatch):
+    cache, text = cache_of(Ear), Item("text", "a caption")
+    plain, through = Hearing("ear"), Hearing("ear", front=Front(RATE))
+    before = [cache.path(plain, clips[0]), cache.path(through, text), cache.path(through, clips[0])]
+    cache.ensure(through, clips)
+    monkeypatch.setattr(front, "VERSION", front.VERSION + 1)
+    after = [cache.path(plain, clips[0]), cache.path(through, text), cache.path(through, clips[0])]
+    assert before[:2] == after[:2] and before[2] != after[2]
+    cache.ensure(through, clips)
+    assert cache.embedder(through).n_clips == 2 * len(clips)
