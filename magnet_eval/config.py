@@ -5,6 +5,7 @@ In here: System, Protocol with its blocks, Run; and what turns a name into one o
 """
 
 import dataclasses
+import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ def check_text(text: str) -> str:
     """A prompt's text itself. Raises UserError if it is empty or longer than MAX_TEXT characters."""
     if not text.strip():
         raise UserError("a prompt is empty; write what should be heard, e.g. 'slow waltz for strings'.")
+    control = next((c for c in text if unicodedata.category(c) == "Cc" and c not in "\t\r\n"), "")
+    if control:
+        raise UserError(f"a prompt holds the control character {control!r}: {text[:40]!r}. Take it out.")
     if len(text) > MAX_TEXT:
         raise UserError(
             f"a prompt has {len(text)} characters, allowed are {MAX_TEXT}: {text[:40]!r}... Shorten it to one caption."

@@ -52,6 +52,7 @@ class Prompt(Record):
     seconds: float  # length of audio asked for
     tags: Mapping[str, str] = field(default_factory=dict)  # known attributes, for breakdowns
     reference: str = ""  # path of the real clip that the caption describes; "" where there is none
+    reference_sha256: str = ""  # of that file's bytes, where a manifest says what they should be
 
 
 @dataclass(frozen=True)
@@ -166,3 +167,11 @@ class Rating(Record):
     stimulus_id: str = ""
     versus: str = ""  # the other system of a pair; "" for other protocols
     repeat_of: str = ""  # stimulus id of which this is a repeat; "" for none
+
+
+PEOPLE, AGREES = "people_", "agrees_"  # how the metrics of listening tests begin: ratings, and metrics held against them
+
+
+def is_people(row: Score | ClipScore) -> bool:
+    """Whether a row comes from a listening test, not from the audio."""
+    return row.metric.startswith((PEOPLE, AGREES))

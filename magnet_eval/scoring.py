@@ -27,7 +27,7 @@ from magnet_eval.store import DiskError, RunFolder, content_key, file_hash, ids_
 
 log = logging.getLogger(__name__)
 T = TypeVar("T", Estimate, Difference, TextControl)
-VERSION = 2  # of the statistics: raise it when a change of code changes a number but no metric's preset
+VERSION = 3  # of the statistics: raise it when a change of code changes a number but no metric's preset
 SEED = 0  # of every bootstrap and permutation
 REAL_SETS = ("reference_set", "reference_limit", "reference_rows")  # ``needs`` of those with all real clips
 SHUFFLED = "shuffled captions"  # what the text control is a difference to
@@ -49,6 +49,7 @@ def score(protocol: config.Protocol, folder: RunFolder, progress: Progress) -> b
     folder.set_failures("score", scorer.failures)
     folder.update_manifest(
         checks=scorer.inspect(),
+        warnings_of_scores=scorer.warnings,
         embedders={named(*name): card.fingerprint for name, card in scorer.embedding.cards.items()},
         baseline=scorer.baseline,
     )
@@ -105,6 +106,7 @@ class Scorer:
         self.rows: list[Score] = []
         self.clip_rows: list[ClipScore] = []
         self.failures: list[dict[str, str]] = []
+        self.warnings: list[str] = []
         self.has_worked = False
         self.clips = {system.label: self.clips_of(system.label) for system in protocol.systems}
         if not any(self.clips.values()):
@@ -134,6 +136,26 @@ class Scorer:
                 found[label] = {"summary": line, "faults": [asdict(fault) for fault in faults]}
         return found
 
+    def warn_of_few(self, metric: Metric, label: str, found: Estimate) -> None:
+        """Notes that a covariance is made of fewer frames than it has dimensions: such scores hang on the numbers of
+        clips more than on the clips.
+        """
+        if not (metric.covariance and found.sizes):
+            return
+        of_system, of_reference, dimensions = found.sizes
+        for whose, n in ((label, of_system), ("the real clips", of_reference)):
+            if n <= dimensions:
+                self.warn(
+                    f"{metric.label} ({metric.preset}) has {n} frames of {whose} for {dimensions} dimensions: only "
+                    "scores of as many clips compare"
+                )
+
+    def warn(self, line: str) -> None:
+        """Notes, once, what a reader of the scores must know."""
+        if line not in self.warnings:
+            log.warning("%s", line)
+            self.warnings.append(line)
+
     def fail(self, label: str, prompt_id: str, reason: str) -> None:
         """Notes what could not be scored."""
         row = {"system": label, "prompt_id": prompt_id, "reason": reason}
@@ -151,6 +173,7 @@ class Scorer:
         for label, items in systems.items():
             found = self.computed(Estimate, metric, label, (items, against), estimate)
             if found:
+                self.warn_of_few(metric, label, found)
                 self.add(metric, label, found, floor=found.floor, params=self.params(metric, against))
                 self.clip_rows += [ClipScore(label, name, metric.name, value) for name, value in found.per_clip.items()]
         compared = {}
@@ -193,9 +216,14 @@ class Scorer:
             if prompt.reference:
                 path = Path(prompt.reference)
                 try:
-                    items.append(Item(prompt.id, file_hash(path), path))
+                    content = file_hash(path)
                 except OSError as error:
                     self.fail("reference", prompt.id, f"cannot read {path}: {error.strerror or error}")
+                    continue
+                if prompt.reference_sha256 in ("", content):
+                    items.append(Item(prompt.id, content, path))
+                else:
+                    self.fail("reference", prompt.id, f"{path} is not the file that data prepare found; prepare again")
         return items
 
     def without(self, failed: Mapping[Item, str], label: str, items: list[Item]) -> list[Item]:

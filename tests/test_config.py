@@ -194,3 +194,13 @@ def test_mistakes_in_generate_options(own_zoo, words, message):
 def test_a_hybrid_has_one_kind_of_random_numbers():
     with pytest.raises(UserError, match="decoding.masked.sampling"):
         typed(HybridDecoding, {"prompt_seconds": 1.0, "masked": {"sampling": "reference"}})
+
+
+@pytest.mark.parametrize("text", ["nul \x00 inside", "escape \x1b[2J", "bell\x07"])
+def test_control_characters_are_no_prompt(text):
+    with pytest.raises(UserError, match="control character"):
+        config.check_text(text)
+
+
+def test_line_breaks_and_tabs_are():
+    assert config.check_text("a waltz,\r\n\tslow") == "a waltz,\r\n\tslow"

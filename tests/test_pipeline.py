@@ -396,3 +396,26 @@ def test_a_killed_process_leaves_a_run_that_goes_on(calls):
 def test_the_flow_itself_imports_no_torch():
     code = "import sys, magnet_eval.pipeline; assert 'torch' not in sys.modules and 'pandas' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=HERE.parent)
+
+
+def test_fewer_frames_than_dimensions_are_said_once(calls, monkeypatch):
+    monkeypatch.setitem(METRICS, "fake_fad", replace(METRICS["fake_fad"], covariance=True))
+    folder = pipeline.run(settings(n=2, metrics=["fake_fad"]))  # 4 frames a clip, 8 dimensions; 40 real frames
+    told = folder.manifest()["warnings_of_scores"]
+    assert told == [
+        f"FAD (v1) has 8 frames of {label} for 8 dimensions: only scores of as many clips compare"
+        for label in ("good", "noisy")
+    ]
+    assert (
+        folder.manifest()["warnings_of_scores"]
+        == pipeline.score(settings(n=2, metrics=["fake_fad"])).manifest()["warnings_of_scores"]
+    )
+
+
+def test_a_real_clip_that_changed_since_its_data_set_was_prepared_is_named(calls, monkeypatch):
+    listed = scoring.read_reference(settings().protocol.reference)
+    wrong = [replace(listed[0], reference_sha256="0" * 64), *listed[1:]]
+    monkeypatch.setattr(scoring, "read_reference", lambda chosen: wrong)
+    folder = pipeline.run(settings(metrics=["fake_fad"]))
+    (failure,) = folder.failures()
+    assert failure["prompt_id"] == listed[0].id and "is not the file that data prepare found" in failure["reason"]

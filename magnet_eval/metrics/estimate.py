@@ -30,6 +30,7 @@ class Estimate:
     ids: tuple[str, ...]
     floor: float | None = None  # see ``floor``; None for metrics of single clips
     per_clip: dict[str, float] = field(default_factory=dict)  # clip id -> score, where the metric has one
+    sizes: tuple[int, int, int] | None = None  # frames of the system, of the reference, their dimensions: of sets only
 
     @property
     def n(self) -> int:
@@ -66,11 +67,12 @@ def estimate(metric: Metric, system: Embeddings, against: Embeddings | None, rng
     if metric.needs == "reference_set":
         assert against is not None
         found = resampling.bootstrap(_scores(metric, against), *_frames(metric, system), rng)
-        return Estimate(*found, system.clip_ids, floor=floor(metric, against, len(system.clip_ids), rng))
+        lowest = floor(metric, against, len(system.clip_ids), rng)
+        return Estimate(*found, system.clip_ids, floor=lowest, sizes=_sizes(metric, system, against))
     if metric.needs == "reference_limit":
         assert against is not None
         line = _scores(metric, against)(*_frames(metric, system), rng)
-        return Estimate(line.value, line.low, line.high, system.clip_ids)
+        return Estimate(line.value, line.low, line.high, system.clip_ids, sizes=_sizes(metric, system, against))
     score, rows = _of_rows(metric, against), _clip_means(metric, system, system.clip_ids)
     return Estimate(*jackknife.interval(score, rows, rng), system.clip_ids)
 
@@ -89,13 +91,13 @@ def per_clip(metric: Metric, system: Embeddings, against: Embeddings | None) -> 
 
 
 def floor(metric: Metric, reference: Embeddings, n: int, rng: np.random.Generator) -> float | None:
-    """What real music would score with ``n`` clips: the bias of so small a set, below which no difference is a merit.
+    """What new music as good as the reference would score with ``n`` clips: the bias of so small a set.
 
-    Mean score of ``n`` random reference clips against all the other reference clips, over N_SPLITS random splits.
+    Mean score of ``n`` random reference clips against all the other reference clips, over N_SPLITS random splits (of a
+    set larger than half the reference, half of it stands for it). The bias of a distance between n and m clips is in
+    the first order a multiple of 1/n + 1/m: with that it is brought from the sizes of the parts to those asked for.
     The two parts share no clip, as new music shares none with the reference; a system that repeats reference clips
-    (a codec that decodes them) can therefore score below the floor.
-    A set larger than half the reference is stood for by half of it, and the floor is then a little too high, as it
-    is, slightly, because the other clips are fewer than the whole reference. None for fewer than 4 reference clips.
+    (a codec that decodes them) can therefore score below the floor. None for fewer than 4 reference clips.
     """
     total = len(reference.clip_ids)
     size = min(n, total // 2)
@@ -106,7 +108,7 @@ def floor(metric: Metric, reference: Embeddings, n: int, rng: np.random.Generato
         chosen = np.isin(reference.owner, rng.permutation(total)[:size])
         _, owner = np.unique(reference.owner[chosen], return_inverse=True)
         found.append(metric.fn(frames[~chosen])(frames[chosen], owner, np.ones((1, size)))[0])
-    return float(np.mean(found))
+    return float(np.mean(found)) * (1 / n + 1 / total) / (1 / size + 1 / (total - size))
 
 
 def difference(
@@ -137,6 +139,10 @@ def difference(
 
 def _scores(metric: Metric, against: Embeddings) -> Any:
     return metric.fn(against.frames[:, metric.columns])
+
+
+def _sizes(metric: Metric, system: Embeddings, against: Embeddings) -> tuple[int, int, int]:
+    return len(system.frames), len(against.frames), system.frames[:1, metric.columns].shape[1]
 
 
 def _of_rows(metric: Metric, against: Embeddings | None) -> jackknife.Score:

@@ -45,6 +45,7 @@ class Metric:
     columns: slice = field(default_factory=lambda: slice(None))  # of the embedding that it looks at
     options: Mapping[str, Any] = field(default_factory=dict)  # of the embedder: framing, weights
     comparable: bool = True  # whether the difference of two systems has a test of its own
+    covariance: bool = False  # whether it estimates one, which takes more frames than dimensions
     front: Front | None = None  # a clip's way to the network; None: its rate, mean of channels, soxr HQ
 
     @property

@@ -23,6 +23,7 @@ TINY = (
         paper="Kilgour et al., 2019 (arXiv:1812.08466), on musicnn embeddings (Pons and Serra, 2019, arXiv:1909.06654)",
         description="Fréchet distance between the 200-d musicnn embeddings of the clips and of real music.",
         best=0.0,
+        covariance=True,
         tiny=True,
     ),
     Metric(

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from magnet_eval import audio
+from magnet_eval.config import check_text
 from magnet_eval.lookup import UserError
 from magnet_eval.progress import Progress
 from magnet_eval.prompts.datasets import STATUSES, Dataset, Entry, located
@@ -40,7 +41,8 @@ def prepare(
     """Judges the audio of ``entries`` in ``folder`` and writes what it finds; the availability report.
 
     Written are the manifest ``out`` and beside it NAME.availability.json (the report) and NAME.have.txt (the ids of
-    the clips at hand, for prompts.ids). Raises UserError on an ``out`` inside the audio folder, which is only read.
+    the clips at hand whose captions can be generated from, for prompts.ids). Raises UserError on an ``out`` inside the
+    audio folder, which is only read.
     """
     if folder and out.resolve().is_relative_to(folder.resolve()):
         raise UserError(f"out={out} is in the audio folder, where nothing is ever written; choose another place.")
@@ -49,7 +51,9 @@ def prepare(
     clips = {entry.clip: entry for entry in entries}
     verdicts = judge(list(clips.values()), tolerance, progress)
     write_atomic(out, to_jsonl(judged(entry, verdicts[entry.clip], out.parent) for entry in entries))
-    have = [clip for clip, verdict in verdicts.items() if verdict.status == "have"]
+    unusable = {entry.id: reason for entry in entries if (reason := fault(entry.caption))}
+    without = {entry.clip for entry in entries if entry.id in unusable}
+    have = [clip for clip, verdict in verdicts.items() if verdict.status == "have" and clip not in without]
     report = {
         "dataset": dataset.name,
         "audio": str(folder or ""),
@@ -60,6 +64,7 @@ def prepare(
         "lists": lists(dataset, entries, verdicts),
         "have_ids_hash": ids_hash(have),
         "other_files": others(folder, verdicts),
+        "unusable_captions": unusable,
         "problems": [
             {"clip": clip, "status": verdict.status, "reason": verdict.reason, "file": verdict.file}
             for clip, verdict in verdicts.items()
@@ -69,6 +74,15 @@ def prepare(
     write_atomic(beside(out, "availability.json"), json.dumps(report, indent=1, ensure_ascii=False) + "\n")
     write_atomic(beside(out, "have.txt"), "".join(f"{clip}\n" for clip in have))
     return report
+
+
+def fault(caption: str) -> str:
+    """Why a caption cannot be generated from; "" if it can."""
+    try:
+        check_text(caption)
+    except UserError as error:
+        return str(error)
+    return ""
 
 
 def beside(out: Path, ending: str) -> Path:
@@ -152,6 +166,8 @@ def shown(report: Mapping[str, Any], out: Path) -> str:
     lines = [table([report["dataset"], *parts], rows), ""]
     if report["other_files"]["n"]:
         lines.append("audio files of no clip: {n:,}, e.g. {example}".format(**report["other_files"]))
+    for name, reason in list(report["unusable_captions"].items())[:3]:
+        lines.append(f"caption {name} cannot be used, its clip is not in the list: {reason}")
     lines += [f"manifest: {out}", f"report: {beside(out, 'availability.json')}"]
     lines.append(f"ids of the clips at hand: {beside(out, 'have.txt')} (hash {report['have_ids_hash']})")
     return "\n".join(lines)

@@ -166,9 +166,8 @@ def unique(rows: Iterable[Entry], path: str) -> Iterator[Entry]:
 def prompt_of(entry: Entry, name: str, seconds: float) -> Prompt:
     """The prompt ``name`` of an entry; audio that was found unfit is no reference."""
     reference = entry.audio if entry.status in ("", "have") else ""
-    return Prompt(
-        id=name, text=entry.caption, seconds=seconds, tags={"split": entry.split, **entry.tags}, reference=reference
-    )
+    tags = {"split": entry.split, **entry.tags}
+    return Prompt(name, entry.caption, seconds, tags, reference, entry.sha256 if reference else "")
 
 
 @functools.cache

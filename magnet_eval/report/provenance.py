@@ -40,7 +40,7 @@ def provenance(data: Data) -> dict[str, Any]:
         "command": manifest.get("command", ""),
         "lengths": lengths(data),
         "checks": checks(manifest),
-        "warnings": manifest.get("warnings", []),
+        "warnings": [*manifest.get("warnings", []), *manifest.get("warnings_of_scores", [])],
         "failures": [{"stage": "", "system": "", "prompt_id": "", **row} for row in manifest.get("failures", [])],
         "metrics": definitions(data),
         "weights": systems(data),

@@ -226,3 +226,15 @@ def test_data_without_a_data_set_says_what_to_type(home, capsys):
     assert "data needs dataset=NAME" in capsys.readouterr().err
     assert cli.main(["data", "prepare", "dataset=musiccaps"]) == 2
     assert "data needs csv=FILE" in capsys.readouterr().err
+
+
+def test_captions_that_cannot_be_generated_from_are_told_and_left_out(home, capsys):
+    table = (DATA / "musiccaps.csv").read_text(encoding="utf-8").replace("is steady", "is \x07 steady")
+    Path("bad.csv").write_text(table, encoding="utf-8")
+    rows, report = prepared("csv=bad.csv")
+    assert "control character" in report["unusable_captions"]["_invented02"]
+    assert rows["_invented02"]["status"] == "have"  # its audio is
+    assert Path("mc.have.txt").read_text().split() == [name for name in rows if name != "_invented02"]
+    assert "caption _invented02 cannot be used" in capsys.readouterr().out
+    chosen = config.Prompts(source="musiccaps", path="mc.jsonl", ids="mc.have.txt")
+    assert len(read_prompts(chosen)) == len(rows) - 1
