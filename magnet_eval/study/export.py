@@ -13,7 +13,7 @@ from pathlib import Path
 from magnet_eval.lookup import UserError
 from magnet_eval.store import write_atomic, writing
 from magnet_eval.study import export_platforms as platforms
-from magnet_eval.study.export_webmushra import configs
+from magnet_eval.study.export_webmushra import configs, to_yaml
 from magnet_eval.study.options import ExportOptions
 from magnet_eval.study.planning import PAGE_SECONDS, PLAYS
 from magnet_eval.study.responses import COLUMNS, Row
@@ -67,8 +67,6 @@ def export(chosen: ExportOptions) -> str:
 
 def to_webmushra(folders: Folders, packet: Packet, slots: Slots, out: Path) -> str:
     """Writes the YAML and copies the audio that it names."""
-    import yaml
-
     made = configs(folders, packet, slots)
     audio = out / "configs" / "resources" / packet.study_id
     with writing(audio):
@@ -76,8 +74,7 @@ def to_webmushra(folders: Folders, packet: Packet, slots: Slots, out: Path) -> s
         for name in sorted({name for page in packet.pages for name in (*page.stimuli, page.reference) if name}):
             shutil.copy2(folders.study / "stimuli" / f"{name}.wav", audio)
     for name, content in made.items():
-        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
-        write_atomic(out / "configs" / f"{name}.yaml", text)
+        write_atomic(out / "configs" / f"{name}.yaml", to_yaml(content))
     first = next(iter(made))
     return (
         f"{out}: copy configs/ into a checkout of webMUSHRA and open it with ?config={first}.yaml"

@@ -6,7 +6,10 @@ touched for 100; one & in a comment loses a session, so that nothing is asked in
 """
 
 import html
+import math
+import textwrap
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from magnet_eval.lookup import UserError
@@ -44,14 +47,15 @@ def configs(folders: Folders, packet: Packet, slots: Mapping[int, Sequence[Assig
 def config(folders: Folders, packet: Packet, pages: Sequence[Page]) -> dict[str, Any]:
     """One file: consent, practice, the pages in a random order within each pass, the end."""
     language = next((name for name in packet.languages if name in LANGUAGES), packet.languages[0])
-    consent = "".join(f"<p>{html.escape(text)}</p>" for text in packet.consent[language].split("\n\n"))
+    paragraphs = packet.consent[language].split("\n\n")
+    consent = "".join(f"<p>{html.escape(' '.join(text.split()))}</p>" for text in paragraphs)
     practice = [page for page in pages if page.training]
     passes = [
         ["random", *(trial(folders, packet, page, language) for page in pages if is_of(page, one.pass_id))]
         for one in packet.passes
     ]
     return {
-        "testname": html.escape(packet.title),
+        "testname": packet.title,  # of the window; names and contents are HTML
         "testId": packet.study_id,
         "language": language,
         "bufferSize": 2048,
@@ -103,6 +107,20 @@ def trial(folders: Folders, packet: Packet, page: Page, language: str) -> dict[s
             name: audio(packet, name) for name in page.stimuli if file_hash(stimuli / f"{name}.wav") != reference
         },
     }
+
+
+def to_yaml(content: Mapping[str, Any]) -> str:
+    """What webMUSHRA's own reader understands: no list that begins on the line of another, no text over two lines."""
+    import yaml
+
+    dump = partial(yaml.safe_dump, sort_keys=False, allow_unicode=True, width=math.inf)
+    parts = [dump({name: value for name, value in content.items() if name != "pages"}), "pages:\n"]
+    for page in content["pages"]:
+        if isinstance(page, list):
+            parts += ["    -\n", *(textwrap.indent(dump([one]), " " * 8) for one in page)]
+        else:
+            parts.append(textwrap.indent(dump([page]), " " * 4))
+    return "".join(parts)
 
 
 def audio(packet: Packet, name: str) -> str:

@@ -385,3 +385,12 @@ def test_prolific_and_mturk_get_an_address(study):
     out, _ = exported(own, "mturk", url="https://listen.example.org/")
     assert "${url}" in (out / "layout.html").read_text()
     assert (out / "hits.csv").read_text() == "url\nhttps://listen.example.org/\n"
+
+
+def test_webmushra_reads_no_list_that_begins_on_the_line_of_another(study):
+    # Its own reader takes "- - random" for a page without a type, and ends the test there.
+    out, _ = exported(study("mushra"), "webmushra")
+    text = next(out.rglob("*.yaml")).read_text()
+    lines = text.splitlines()
+    assert "- -" not in text and lines[lines.index("        - random") - 1] == "    -"
+    assert all(": " in line or line.lstrip().startswith("-") or line.endswith(":") for line in lines)
