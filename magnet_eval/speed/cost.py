@@ -3,8 +3,9 @@
 Counted is the work that the decoding needs, not what an implementation spends: matrix products, convolutions and
 attention, 2 floating-point operations per multiply-add. Each of them reads its operands and writes its result once;
 everything in between (norms, activations, sampling, embeddings) is taken as fused into them, and scores of attention
-never leave the processor. So a dense mask over a local window, keys of a text computed anew in every step, heads that
-nobody looks at, or a cache read in full before it is filled are work on top of this, and lower the share of the limit.
+never leave the processor. So a dense mask over a local window, keys of a text computed anew in every step, heads and
+frames that nobody looks at, or a cache read in full before it is filled are work on top, and lower the share of the
+limit that is reached.
 
 Conventions: B clips, T token frames, S text tokens (padded), d model width; "pairs" are (query, key) pairs of one clip
 and one head; a "told" row attends to the text, an "untold" one (the unconditional half of guidance) does not.
@@ -14,6 +15,8 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 SIZE = {"float32": 4, "float16": 2, "bfloat16": 2}  # bytes per number
 Shapes = Mapping[str, Any]
@@ -67,14 +70,24 @@ def pairs_within(frames: int, context: int) -> int:
     return frames * (2 * context + 1) - context * (context + 1)
 
 
-def layers(lm: Shapes, told: int, untold: int, positions: float, pairs: float, keys: float, text: float) -> Work:
-    """One pass of all layers over ``told + untold`` rows of ``positions`` each; pairs and keys are those of one row."""
+def look(lm: Shapes, rows: int, positions: float, pairs: float, keys: float) -> Work:
+    """Self-attention of one layer over ``rows`` of ``positions``, its output aside; pairs and keys are one row's."""
+    d = lm["dim"]
+    return matmul(rows * positions, d, 3 * d) + attention(d, rows * positions, rows * pairs, rows * keys)
+
+
+def settle(lm: Shapes, told: int, untold: int, positions: float, text: float) -> Work:
+    """The rest of one layer: output of self-attention, cross-attention, feed-forward."""
     d, inner = lm["dim"], lm["dim"] * lm["hidden_scale"]
     rows, heard = (told + untold) * positions, told * positions
-    own = matmul(rows, d, 3 * d) + attention(d, rows, (told + untold) * pairs, (told + untold) * keys)
     cross = matmul(heard, d, d) + attention(d, heard, heard * text, told * text) + matmul(heard, d, d)
-    feed_forward = matmul(rows, d, inner) + matmul(rows, inner, d)
-    return (own + matmul(rows, d, d) + cross + feed_forward) * lm["num_layers"]
+    return matmul(rows, d, d) + cross + matmul(rows, d, inner) + matmul(rows, inner, d)
+
+
+def layers(lm: Shapes, told: int, untold: int, positions: float, pairs: float, keys: float, text: float) -> Work:
+    """One pass of all layers over ``told + untold`` rows of ``positions`` each."""
+    one = look(lm, told + untold, positions, pairs, keys) + settle(lm, told, untold, positions, text)
+    return one * lm["num_layers"]
 
 
 def conditions(lm: Shapes, batch: int, text: float) -> Work:
@@ -83,22 +96,36 @@ def conditions(lm: Shapes, batch: int, text: float) -> Work:
     return matmul(batch * text, lm["text_dim"], d) + matmul(batch * text, d, 2 * d) * lm["num_layers"]
 
 
-def masked(shapes: Shapes, batch: int, frames: int, text: float) -> Iterator[tuple[str, Work]]:
-    """Stages of one window of MAGNeT: every iteration passes over all frames and asks for one codebook."""
-    lm, rescorer = shapes["lm"], shapes.get("rescorer")
+def whole_clip(lm: Shapes, told: int, untold: int, frames: int, pairs: int, hidden: int, text: float) -> Work:
+    """One pass of MAGNeT, which asks for one codebook at ``hidden`` frames of each row.
+
+    Until the first layer hears the text, untold rows are what the told ones are; behind the last layer's attention,
+    frames that are not hidden are of no use.
+    """
+    rows, between = told + untold, lm["num_layers"] - 1
+    looks = look(lm, told, frames, pairs, frames) + look(lm, rows, frames, pairs, frames) * between
+    settled = settle(lm, told, untold, frames, text) * between + settle(lm, told, untold, hidden, text)
+    return looks + settled + matmul(rows * hidden, lm["dim"], lm["card"])
+
+
+def masked(shapes: Shapes, batch: int, frames: int, given: int, text: float) -> Iterator[tuple[str, Work]]:
+    """Stages of one window of MAGNeT, the first ``given`` of its frames known: a pass per iteration, or two as one."""
+    lm, rescorer, unit = shapes["lm"], shapes.get("rescorer"), shapes["unit"]
     yield "codebook 1", conditions(lm, batch, text)
     if rescorer:
         yield "rescorer", conditions(rescorer, batch, text)
-    for codebook, (guided, unguided) in enumerate(zip(shapes["guided"], shapes["unguided"], strict=True)):
+    for codebook, steps in enumerate(shapes["steps"]):
         pairs = pairs_within(frames, lm["subcodes_context"] if codebook else -1)
-        for times, untold in ((guided, batch), (unguided, 0)):
-            one = layers(lm, batch, untold, frames, pairs, frames, text)
-            yield f"codebook {codebook + 1}", (one + matmul((batch + untold) * frames, lm["dim"], lm["card"])) * times
+        for share, guided in steps:
+            units = np.float32(share) * np.float32(frames // unit - given // unit)  # as masked.schedule counts them
+            hidden = max(max(int(units), 1) * unit, shapes["span"])
+            work = whole_clip(lm, batch, batch if guided else 0, frames, pairs, hidden, text)
+            yield f"codebook {codebook + 1}", work
         if rescorer:
             length = frames + rescorer["n_q"] - 1  # the delay pattern, without the last frame: nothing follows it
             one = layers(rescorer, batch, 0, length, length * (length + 1) / 2, length, text)
             head = matmul(batch * frames, rescorer["dim"], rescorer["card"])
-            yield "rescorer", (one + head) * (guided + unguided)
+            yield "rescorer", (one + head) * len(steps)
 
 
 def autoregressive(
@@ -127,7 +154,7 @@ def tokens(shapes: Shapes, batch: int, frames: int, text: float) -> Iterator[tup
             prompter = shapes.get("prompter") or shapes["lm"]
             yield from autoregressive(prompter, batch, beginning, 0, text, guided=shapes["ar_guided"])
         if beginning < window:
-            yield from masked(shapes, batch, window, text)
+            yield from masked(shapes, batch, window, given + beginning, text)
 
 
 def windows(shapes: Shapes, frames: int) -> Iterator[tuple[int, int]]:

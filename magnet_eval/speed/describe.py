@@ -40,7 +40,8 @@ def _own(generator: Any, texts: Sequence[str]) -> dict[str, Any]:
     if family != "autoregressive":
         over_windows = settings if family == "masked" else settings.masked
         unit = masked.frames_together(lm.config.span_len, over_windows)
-        found |= _schedule(over_windows)
+        found["steps"] = _schedule(over_windows)
+        found["span"] = lm.config.span_len
     if family != "masked":
         beginning = settings if family == "autoregressive" else settings.autoregressive
         found["ar_guided"] = beginning.cfg != 1
@@ -58,15 +59,16 @@ def _own(generator: Any, texts: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _schedule(settings: Any) -> dict[str, list[int]]:
-    """Iterations of every codebook with the unconditional half of guidance, and without."""
+def _schedule(settings: Any) -> list[list[tuple[float, bool]]]:
+    """Iterations of every codebook: the share of units that each hides, and whether it has an unconditional half."""
     from magnet_eval.generators.masked import schedule
 
-    guided = []
-    for n_steps in settings.steps:
-        scales = [step.cfg for step in schedule(n_steps, 1, settings)]
-        guided.append(sum(settings.sampling == "reference" or abs(cfg - 1) > GUIDED_FROM for cfg in scales))
-    return {"guided": guided, "unguided": [n - g for n, g in zip(settings.steps, guided, strict=True)]}
+    many = 2**30  # a power of two: what float32 holds of a share is kept to the last bit
+    reference = settings.sampling == "reference"
+    return [
+        [(step.n_hidden / many, reference or abs(step.cfg - 1) > GUIDED_FROM) for step in schedule(n, many, settings)]
+        for n in settings.steps
+    ]
 
 
 def _musicgen(generator: Any, texts: Sequence[str]) -> dict[str, Any]:

@@ -28,7 +28,8 @@ LM = {"dim": 256, "num_layers": 4, "hidden_scale": 4, "n_q": 4, "card": 256, "te
       "dtype": "float32"}  # fmt: skip
 SHAPES = {
     "frame_rate": 25, "segment": 125, "stride": 75, "unit": 1, "ar_guided": True, "text_tokens": [8, 12], "lm": LM,
-    "guided": [19, 9, 9, 9], "unguided": [1, 1, 1, 1], "beginning": 24,
+    "steps": [[(0.6, True)] * 19 + [(0.01, False)]] + [[(0.6, True)] * 9 + [(0.01, False)]] * 3, "beginning": 24,
+    "span": 3,
     "text": {"dim": 128, "inner": 128, "hidden": 256, "layers": 2, "gated": False, "dtype": "float32"},
     "codec": {
         "num_filters": 24, "upsampling_ratios": [2, 2, 10, 16], "hidden_size": 64, "kernel_size": 7, "compress": 2,

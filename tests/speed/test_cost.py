@@ -2,6 +2,7 @@
 
 from contextlib import ExitStack
 
+import numpy as np
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -10,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from magnet_eval import config, generators
 from magnet_eval.generators.transformer import Cache, LanguageModel, LMConfig, causal_mask
+from magnet_eval.generators.wholeclip import Blocks
 from magnet_eval.records import Prompt
 from magnet_eval.speed import cost, describe
 
@@ -31,7 +33,8 @@ def counted():
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
         stack.enter_context(torch.no_grad())
-        yield stack.enter_context(FlopCounterMode(display=False))
+        in_place = {torch.ops.aten.addmm_: lambda _, a, b, *args, **kwargs: 2 * a[0] * a[1] * b[1]}  # it knows addmm
+        yield stack.enter_context(FlopCounterMode(display=False, custom_mapping=in_place))
 
 
 class Traffic(TorchDispatchMode):
@@ -120,34 +123,41 @@ def whole_calls():
     return load
 
 
-def named_differences(shapes, batch, frames):
-    """What the decoders may compute on top: local windows and the causal past of a rescorer by dense attention."""
-    lm, dense = shapes["lm"], 0
-    if "guided" in shapes:
-        far = frames**2 - cost.pairs_within(frames, lm["subcodes_context"])
-        passes = sum(
-            2 * guided + unguided for guided, unguided in zip(shapes["guided"], shapes["unguided"], strict=True)
-        )
-        passes -= 2 * shapes["guided"][0] + shapes["unguided"][0]
-        dense += batch * passes * far
-        if "rescorer" in shapes:
-            length = frames + 3
-            dense += batch * sum(shapes["guided"] + shapes["unguided"]) * length * (length - 1) // 2
-    heads = batch * 3 * 2 * lm["dim"] * lm["card"] * sum(shapes.get("guided", []) + shapes.get("unguided", []))
-    return dense * 4 * lm["dim"] * lm["num_layers"] + (heads if "rescorer" in shapes else 0)
+def more_by_blocks(shapes, batch, frames, text):
+    """What local attention by blocks computes on top: wider windows, and clips filled up to whole blocks."""
+    lm, blocks = shapes["lm"], Blocks.of(frames, shapes["lm"]["subcodes_context"], "cpu")
+    more = 0
+    for codebook, steps in enumerate(shapes["steps"]):
+        for share, guided in steps if codebook else []:
+            untold = batch if guided else 0
+            hidden = max(int(np.float32(share) * (frames // 3)), 1) * 3
+            pairs = blocks.frames * blocks.mask.shape[-1]
+            done = cost.whole_clip(lm, batch, untold, blocks.frames, pairs, hidden, text)
+            needed = cost.pairs_within(frames, lm["subcodes_context"])
+            more += done.flops - cost.whole_clip(lm, batch, untold, frames, needed, hidden, text).flops
+    return more
+
+
+def more_by_rescorer(shapes, batch, frames):
+    """What the rescorer computes on top: attention to what is ahead, and logits of the first and last steps."""
+    lm, length, passes = shapes["rescorer"], frames + 3, sum(len(steps) for steps in shapes["steps"])
+    ahead = 4 * lm["dim"] * lm["num_layers"] * length * (length - 1) // 2
+    return batch * passes * (ahead + 3 * 2 * lm["dim"] * lm["card"])
 
 
 @pytest.mark.parametrize("name", ["magnet-tiny", "musicgen-tiny", "hybrid-magnet-tiny", "rescored-magnet-tiny"])
 def test_a_whole_call_has_the_flops_that_torch_counts(whole_calls, counted, name):
     generator, shapes = whole_calls(name)
+    generator.generate(PROMPTS, [0, 1])  # lays out weights and buffers
     start = counted.get_total_flops()
     generator.generate(PROMPTS, [0, 1])
     executed = counted.get_total_flops() - start
-    costs = cost.of(shapes, 2, 4.0, max(shapes["text_tokens"]))
-    needed = sum(one.flops for one in costs.values())
-    assert needed <= executed <= needed + named_differences(shapes, 2, 100 // shapes["unit"] * shapes["unit"])
-    if name == "musicgen-tiny":
-        assert executed == needed
+    text, frames = max(shapes["text_tokens"]), 100 // shapes["unit"] * shapes["unit"]
+    needed = sum(one.flops for one in cost.of(shapes, 2, 4.0, text).values())
+    more = more_by_blocks(shapes, 2, frames, text) if "steps" in shapes else 0
+    more += more_by_rescorer(shapes, 2, frames) if "rescorer" in shapes else 0
+    listened = 2 * 2 * text * 256 * 512 * 4 * (2 if "hybrid" in name else 1)  # to silence, where buffers are new
+    assert executed - needed - more in (0, listened)
 
 
 def test_text_and_codec_have_the_flops_that_torch_counts(whole_calls, counted):
@@ -193,10 +203,10 @@ def test_gated_text_encoder(counted):
 
 
 def published(lm, kind, steps=()):
-    """Shapes of a published model of 50 frames a second whose guidance is never 1, as the paper's arithmetic has it."""
+    """Shapes of a published model of 50 frames a second; guided throughout, and no frame is ever left out."""
     return {
-        "kind": kind, "unit": 3 if steps else 1, "segment": 1500, "stride": 900, "lm": lm, "ar_guided": True,
-        "guided": list(steps), "unguided": [0] * len(steps),
+        "kind": kind, "unit": 3 if steps else 1, "span": 3, "segment": 1500, "stride": 900, "lm": lm,
+        "ar_guided": True, "steps": [[(1.0, True)] * n for n in steps],
     }  # fmt: skip
 
 
@@ -208,16 +218,17 @@ def published(lm, kind, steps=()):
     ],
 )  # fmt: skip
 def test_magnet_at_its_published_sizes(lm, frames, steps, tera):
-    """audiocraft's decoding: dense windows, all heads, and a text for the unconditional half too, on top of ours."""
+    """audiocraft's decoding: dense windows, all heads, a first layer and a text for the other half, on top of ours."""
     made, text, d, depth = frames // 3 * 3, 20, lm["dim"], lm["num_layers"]
     theirs = 2 * sum(steps) * made * (28 * depth * d**2 + 4 * depth * d * (made + text) + 16_384 * d)
     assert theirs == pytest.approx(tera * 1e12, rel=0.015)
     ours = sum(work.flops for _, work in cost.tokens(published(lm, "masked", steps), 1, frames, text))
-    windows = 2 * sum(steps[1:]) * 4 * depth * d * (made**2 - cost.pairs_within(made, 5))
+    windows = sum(steps[1:]) * (2 * depth - 1) * 4 * d * (made**2 - cost.pairs_within(made, 5))
+    shared = sum(steps) * cost.look(lm, 1, made, made**2, made).flops
     heads = 2 * sum(steps) * made * 3 * 4096 * d
     silence = sum(steps) * made * depth * (4 * d**2 + 4 * d * text)
     once = cost.conditions(lm, 1, text).flops
-    assert ours - once + windows + heads + silence == pytest.approx(theirs, rel=1e-12)
+    assert ours - once + windows + shared + heads + silence == pytest.approx(theirs, rel=1e-12)
 
 
 @pytest.mark.parametrize(
