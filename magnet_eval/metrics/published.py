@@ -20,7 +20,7 @@ from magnet_eval.metrics.kernel import CONVENTIONS, kernel_of_clips
 from magnet_eval.metrics.manifold import manifold
 from magnet_eval.metrics.mauve import mauve
 from magnet_eval.metrics.record import Metric
-from magnet_eval.numerics import AUDIOCRAFT_SOUND, DIVERGENCES, FRONTS, OPTIONS, STATISTICS
+from magnet_eval.numerics import DIVERGENCES, FRONTS, OPTIONS, STATISTICS
 
 FRAMES = {
     "encodec": slice(None),
@@ -88,6 +88,7 @@ def _frechet() -> Iterator[Metric]:
         paper=f"{FAD}, extrapolated (Chong and Forsyth, 2020, arXiv:1911.07023; Gui et al., 2023, arXiv:2311.01616)",
         description="FAD-VGGish extrapolated to infinitely many clips, which takes away the bias of few.",
         best=0.0,
+        covariance=True,
         comparable=False,
         **heard("vggish", "native"),
     )
@@ -105,6 +106,7 @@ def _fad(network: str, tool: str, **other: Any) -> Metric:
         paper=f"{FAD}, on {paper}",
         description=f"Fréchet distance between the {shown} embeddings of the clips and of real audio.",
         best=0.0,
+        covariance=True,
         **{**heard(network, tool), **other},
     )
 
@@ -130,12 +132,11 @@ def _kernel() -> Iterator[Metric]:
 
 
 def _divergences() -> Iterator[Metric]:
-    tools = {"passt": ("native", "audiocraft-tf", "sam-v1", "av-bench"),
+    tools = {"passt": ("native", "audiocraft-tf", "audiocraft-tf-sound", "sam-v1", "av-bench"),
              "cnn14": ("native", "audioldm_eval-cnn14", "av-bench")}  # fmt: skip
     for network, presets in tools.items():
         for preset in presets:
             yield _kl(network, preset)
-    yield _kl("passt", "audiocraft-tf", preset="audiocraft-tf-sound", options=AUDIOCRAFT_SOUND)
     yield _kl(
         "cnn14", "audioldm_eval-cnn14", name="kl_sigmoid_cnn14", label="KL-sigmoid-PANNs", kl=sigmoid_kl, best=None,
         description="audioldm_eval's sum over 527 tags, the half of their absence missing, so that it can be negative.",
