@@ -41,7 +41,9 @@ VERBS = {
         "model=magnet-tiny prompts='[slow waltz for strings]' seconds=5 seed=1",
     ),
     "score": Verb("judge the clips of a protocol", Run, "protocol=quickstart"),
-    "bench": Verb("measure how fast a protocol's systems are", Run, "protocol=quickstart batch=4"),
+    "bench": Verb(
+        "measure how fast a protocol's systems are", options.BenchOptions, "protocol=latency-tiny batches=[1,2]"
+    ),
     "report": Verb(
         "render the report of a protocol's run, or its tables in another format",
         options.ReportOptions,

@@ -1,9 +1,9 @@
 """What the verbs of the command line understand: one dataclass per verb, whose fields are its options.
 
-run, score and bench have config.Run for theirs.
+run and score have config.Run for theirs.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from magnet_eval.config import Model, Protocol, Run, System, check_text, option
 from magnet_eval.decoding import between
@@ -42,6 +42,27 @@ class GenerateOptions:
         for text in self.prompts:
             check_text(text)
         between("seconds", self.seconds, 0.1, 600)
+
+
+@dataclass
+class BenchOptions(Run):
+    """The options of bench: those of a run, and changes of the protocol's speed block."""
+
+    scenarios: list[str] | None = option(None, "some of single_stream, offline, server, time_to_first_audio")
+    batches: list[int] | None = option(None, "sizes to time, e.g. [1,2,4,8,16,32,64]; memory may end the list early")
+    dtype: str | None = option(None, "float32, float16 or bfloat16")
+    weights: str | None = option(None, "random: models at their true size without a file; speed is the same")
+
+    def __post_init__(self) -> None:
+        """Puts the choices into the protocol."""
+        super().__post_init__()
+        if self.protocol.speed is None:
+            raise UserError(
+                f"protocol {self.protocol.name} has no speed block; add speed: {{batches: [1, 8]}} to its YAML."
+            )
+        names = ("scenarios", "batches", "dtype", "weights")
+        chosen = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        self.protocol = replace(self.protocol, speed=replace(self.protocol.speed, **chosen))
 
 
 @dataclass

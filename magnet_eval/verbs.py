@@ -7,8 +7,15 @@ from pathlib import Path
 
 from magnet_eval import config
 from magnet_eval.config import Generation, Run
-from magnet_eval.lookup import UserError, load
-from magnet_eval.options import CompareOptions, DataOptions, GenerateOptions, ReportOptions, TrainOptions
+from magnet_eval.lookup import load
+from magnet_eval.options import (
+    BenchOptions,
+    CompareOptions,
+    DataOptions,
+    GenerateOptions,
+    ReportOptions,
+    TrainOptions,
+)
 from magnet_eval.progress import Progress, bar
 from magnet_eval.store import RunFolder, writing
 from magnet_eval.table import table
@@ -51,7 +58,7 @@ def score(chosen: Run) -> str:
     return short_table(folder)
 
 
-def bench(chosen: Run) -> str:
+def bench(chosen: BenchOptions) -> str:
     """Latency and throughput of the protocol's systems, measured now."""
     from magnet_eval import pipeline
     from magnet_eval.report import short_table
@@ -146,8 +153,7 @@ def _bench(chosen: Run, folder: RunFolder, progress: Progress, again: bool) -> N
     from magnet_eval.speed.bench import bench as measure
 
     protocol = chosen.protocol
-    if protocol.speed is None:
-        raise UserError(f"protocol {protocol.name} has no speed block; add speed: {{batches: [1, 8]}} to its YAML.")
+    assert protocol.speed is not None  # BenchOptions and ``run`` have checked
     systems = [(system.label, config.resolve_system(system)) for system in protocol.systems]
     scenario = Scenario(protocol.speed, read_prompts(protocol.prompts), protocol.generation)
     measure(systems, scenario, folder, protocol=(protocol.name, protocol.version), again=again, progress=progress)
