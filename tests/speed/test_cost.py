@@ -1,6 +1,7 @@
 """Operations and bytes of every stage: against torch's own counter on real networks, and against closed forms."""
 
 from contextlib import ExitStack
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -269,3 +270,41 @@ def test_windows_are_those_of_the_long_decoder():
 def test_pairs_of_a_local_window(frames, context):
     counted = sum(context < 0 or abs(i - j) <= context for i in range(frames) for j in range(frames))
     assert cost.pairs_within(frames, context) == counted
+
+
+def test_musicgen_of_transformers(counted):
+    """It does more: a text of silence for the unguided half, the text projected in every step, the first step twice."""
+    import transformers as tf
+
+    codec = tf.EncodecConfig(
+        sampling_rate=32000, target_bandwidths=[1.2], normalize=False, hidden_size=16, num_filters=4,
+        upsampling_ratios=[8, 5, 4, 4], codebook_size=64, codebook_dim=16, num_lstm_layers=1,
+    )  # fmt: skip
+    text = tf.T5Config(vocab_size=50, d_model=24, d_kv=12, d_ff=32, num_layers=2, num_heads=2)
+    decoder = tf.MusicgenDecoderConfig(
+        vocab_size=64, num_hidden_layers=2, ffn_dim=64, num_attention_heads=2, hidden_size=16, pad_token_id=64,
+        bos_token_id=64,
+    )  # fmt: skip
+    parts = {"text_encoder": text, "audio_encoder": codec, "decoder": decoder}
+    model = tf.MusicgenForConditionalGeneration(
+        tf.MusicgenConfig(**{name: part.to_dict() for name, part in parts.items()})
+    ).eval()
+    tokenizer = lambda texts: {"input_ids": [[1] * 6 for _ in texts]}  # noqa: E731
+    shapes = describe.shapes(
+        SimpleNamespace(music=True, model=model, settings={"guidance_scale": 3.0},
+                        pipeline=SimpleNamespace(tokenizer=tokenizer)), ["a", "b"]
+    )  # fmt: skip
+    assert shapes["text_tokens"] == [6, 6] and shapes["frame_rate"] == 50
+    before = counted.get_total_flops()
+    ids = torch.ones(2, 6, dtype=torch.long)
+    made = model.generate(
+        input_ids=ids, attention_mask=ids, guidance_scale=3.0, max_new_tokens=23, do_sample=False,
+        decoder_start_token_id=64, pad_token_id=64,
+    )  # fmt: skip
+    assert made.shape[-1] == 20 * 640
+    executed = counted.get_total_flops() - before
+    costs = cost.of(shapes, 2, 0.4, 6)
+    needed = sum(one.flops for one in costs.values())
+    silence = 2 * 23 * 2 * (4 * 16**2 + 4 * 16 * 6) + cost.conditions(shapes["lm"], 2, 6).flops
+    again = 24 * cost.matmul(4 * 6, 24, 16).flops + costs["prefill"].flops + costs["text"].flops
+    assert needed + silence <= executed <= needed + silence + again
