@@ -28,6 +28,8 @@ def prepare(samples: np.ndarray, rate: int, front: Front, *, generated: bool) ->
     x = np.atleast_2d(np.asarray(samples, dtype=np.float32))
     if x.ndim != 2 or x.size == 0 or not np.isfinite(x).all():
         raise UserError(f"got audio of shape {np.shape(samples)}, allowed is finite [C, T]. Leave this clip out.")
+    if front.via is not None:
+        x, rate = resample(x, rate, front.via, front.resampler), front.via
     if front.loudness is not None and generated:
         x = _to_loudness(x, rate, front.loudness)
     x = _to_channels(x, front.channels)

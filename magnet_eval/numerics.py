@@ -8,6 +8,8 @@ clip's way to each network, done by front.py; ``OPTIONS`` what the embedder does
 - ``audiocraft-tf``: audiocraft 1.4.0a2 (metrics, solvers/musicgen.py), which wrote the scores of MusicGen, AudioGen and
   MAGNeT, and google-research's frechet_audio_distance, which it calls. It refuses pairs
   of different lengths; here each clip is heard whole, and a KL leaves out segments that only one of a pair has.
+- ``audiocraft-tf-sound``: the same for AudioGen and AudioMAGNeT, whose audio and AudioCaps are kept at 16 kHz; only the
+  KL hears that, which takes 32 kHz. FAD and CLAP score are those of ``audiocraft-tf``.
 - ``audioldm_eval-cnn14``: audioldm_eval of 2024-09 with backbone "cnn14" at 16 kHz (datasets/load_mel.py, eval.py).
 - ``sam-v1``: stable-audio-metrics of 2024-03, as in its examples.
 - ``av-bench``: av-benchmark of 2025 with --audio_length=10; its own default are 8 s, for video.
@@ -20,7 +22,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 PRESETS = (
-    "native", "audiocraft-tf", "audioldm_eval-cnn14", "sam-v1", "av-bench", "fadtk-1.1", "frechet-audio-distance-0.3",
+    "native", "audiocraft-tf", "audiocraft-tf-sound", "audioldm_eval-cnn14", "sam-v1", "av-bench", "fadtk-1.1",
+    "frechet-audio-distance-0.3",
 )  # fmt: skip
 NETWORKS = ("vggish", "cnn14", "passt", "clap", "encodec", "openl3")
 RESAMPLERS = ("soxr-hq", "julius", "torchaudio", "torchaudio-functional", "kaiser-64", "resampy-best")
@@ -33,6 +36,7 @@ class Front:
     """The steps from a file's samples to a network's, in the order of the fields."""
 
     rate: int  # Hz that the network hears
+    via: int | None = None  # Hz that clips come down (or up) to first, being those of the tool's models and data sets
     loudness: float | None = None  # LUFS that generated clips (never references) are brought to, then clamped to +-1
     channels: str = "mean"  # "first" takes channel 0; "stereo" the first two, or a single one twice
     remove_dc: bool = False  # subtract the mean
@@ -79,6 +83,7 @@ FRONTS: dict[tuple[str, str], Front] = {
     ("audiocraft-tf", "vggish"): replace(_AUDIOCRAFT, rate=16_000, peak_after=-1.0, int16=("nearest",)),
     ("audiocraft-tf", "passt"): _AUDIOCRAFT,
     ("audiocraft-tf", "clap"): replace(_AUDIOCRAFT, rate=48_000),
+    ("audiocraft-tf-sound", "passt"): replace(_AUDIOCRAFT, via=16_000),
     ("audioldm_eval-cnn14", "vggish"): _ALDM,
     ("audioldm_eval-cnn14", "cnn14"): _ALDM,
     # Only OpenL3's peak is set before resampling, over both channels; the package goes from 44.1 to 48 kHz itself.
@@ -110,7 +115,8 @@ OPTIONS: dict[tuple[str, str], Mapping[str, Any]] = {
     ("native", "clap"): {"weights": _MUSIC, "crop": "windows", "padding": "pad"},
     ("native", "encodec"): {"weights": "encodec_24khz"},
     ("audiocraft-tf", "vggish"): _HALF_SECONDS,
-    ("audiocraft-tf", "passt"): {"weights": "passt-20s", "windows": "segments"},  # for sound: AUDIOCRAFT_SOUND
+    ("audiocraft-tf", "passt"): {"weights": "passt-20s", "windows": "segments"},
+    ("audiocraft-tf-sound", "passt"): {"weights": "passt-10s", "windows": "segments"},  # config/solver/audiogen
     ("audiocraft-tf", "clap"): {"weights": _MUSIC, "crop": "seeded"},  # laion_clap cuts clips over 10 s at random
     ("audioldm_eval-cnn14", "vggish"): _END_TO_END,
     ("audioldm_eval-cnn14", "cnn14"): {"weights": "cnn14-16k"},
@@ -128,11 +134,12 @@ OPTIONS: dict[tuple[str, str], Mapping[str, Any]] = {
     ("frechet-audio-distance-0.3", "clap"): {"weights": "630k-audioset-best", "crop": "seeded"},
     ("frechet-audio-distance-0.3", "encodec"): {"weights": "encodec_24khz", "segments": False, "level": False},
 }
-AUDIOCRAFT_SOUND: Mapping[str, Any] = {"weights": "passt-10s", "windows": "segments"}  # config/solver/audiogen
 
+_AUDIOCRAFT_KL = Divergence("reference_generated", epsilon=1e-6, pooling="segments")
 DIVERGENCES: dict[str, Divergence] = {
     "native": Divergence("reference_generated", epsilon=0.0, pooling="logits"),
-    "audiocraft-tf": Divergence("reference_generated", epsilon=1e-6, pooling="segments"),
+    "audiocraft-tf": _AUDIOCRAFT_KL,
+    "audiocraft-tf-sound": _AUDIOCRAFT_KL,
     "audioldm_eval-cnn14": Divergence("reference_generated", epsilon=1e-6, pooling="logits"),
     "sam-v1": Divergence("generated_reference", epsilon=1e-6, pooling="logits"),
     "av-bench": Divergence("reference_generated", epsilon=0.0, pooling="logits"),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from magnet_eval import audio, config, embedders, numerics, pipeline, stats
+from magnet_eval import audio, config, embedders, pipeline, stats
 from magnet_eval.environment import environment
 from magnet_eval.front import prepare
 from magnet_eval.metrics.clip_stats import frechet_of_clips
@@ -118,7 +118,7 @@ def table(folder: Path) -> Iterator[tuple[str, Row]]:
     pairs = [load(Path(references[clip.prompt_id]), False) for clip in records]
     real = [load(Path(prompt.reference), False) for prompt in read_reference(run.protocol.reference)]
     quiet = [(samples * np.float32(QUIETER), generated) for samples, generated in clips]
-    for preset in numerics.PRESETS:
+    for preset in WHY:
         ear = Ear(preset)
         known = np.concatenate([ear.windows(clip) for clip in real])
         distances = (frechet(ear, side, known) for side in (clips, quiet))

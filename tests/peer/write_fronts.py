@@ -102,13 +102,19 @@ def truncated(x: np.ndarray) -> np.ndarray:
     return ((np.clip(x, -1.0, 1.0) * 32767.0).astype(np.int16) / 32767.0).astype(np.float32)
 
 
-def audiocraft(clip: torch.Tensor, generated: bool, rate: int) -> torch.Tensor:
-    """solvers/musicgen.py and then a metric's convert_audio."""
+def audiocraft(clip: torch.Tensor, generated: bool, rate: int, own: int = RATE) -> torch.Tensor:
+    """solvers/musicgen.py and then a metric's convert_audio, of a clip at the data set's ``own`` rate."""
     if generated:
         clip = AUDIOCRAFT.normalize_audio(
-            clip, strategy="loudness", sample_rate=RATE, loudness_headroom_db=14, loudness_compressor=False
+            clip, strategy="loudness", sample_rate=own, loudness_headroom_db=14, loudness_compressor=False
         )
-    return AUDIOCRAFT.convert_audio(clip[None], RATE, rate, 1)[0]
+    return AUDIOCRAFT.convert_audio(clip[None], own, rate, 1)[0]
+
+
+def audiocraft_sound(clip: torch.Tensor, generated: bool) -> np.ndarray:
+    """The same of a clip that data/audio_dataset.py brings to the 16 kHz of config/dset/audio/audiocaps_16khz.yaml."""
+    kept = AUDIOCRAFT.convert_audio(clip[None], RATE, 16_000, clip.shape[0])[0]
+    return audiocraft(kept, generated, 32_000, 16_000)[0].numpy()
 
 
 def audiocraft_fad(clip: torch.Tensor, generated: bool) -> np.ndarray:
@@ -154,6 +160,7 @@ def fronts(clip: np.ndarray, path: Path, generated: bool) -> Iterator[tuple[str,
     yield "audiocraft-tf/vggish", audiocraft_fad(wav, generated)
     yield "audiocraft-tf/passt", audiocraft(wav, generated, 32_000)[0].numpy()
     yield "audiocraft-tf/clap", audiocraft(wav, generated, 48_000)[0].numpy()
+    yield "audiocraft-tf-sound/passt", audiocraft_sound(wav, generated)
     yield "audioldm_eval-cnn14/cnn14", audioldm_eval(wav)
     yield "sam-v1/openl3", stable_audio_openl3(path)
     yield "sam-v1/passt", stable_audio(path, 32_000)
