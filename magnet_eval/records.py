@@ -169,7 +169,7 @@ class Rating(Record):
     repeat_of: str = ""  # stimulus id of which this is a repeat; "" for none
 
 
-PEOPLE, AGREES = "people_", "agrees_"  # how the metrics of listening tests begin: ratings, and metrics held against them
+PEOPLE, AGREES = "people_", "agrees_"  # how metrics of listening tests begin: ratings; metrics held against them
 
 
 def is_people(row: Score | ClipScore) -> bool:

@@ -1,5 +1,6 @@
 """What a report is made from: the records of one run folder, read once, and each system's looks."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,8 @@ from typing import Any
 from magnet_eval import speed
 from magnet_eval.config import CONTROLS
 from magnet_eval.metrics import METRICS
-from magnet_eval.records import Clip, ClipScore, Prompt, Score, Timing
-from magnet_eval.store import RunFolder
+from magnet_eval.records import AGREES, Clip, ClipScore, Prompt, Score, Timing, is_people
+from magnet_eval.store import R, RunFolder, read_lines
 
 # Okabe and Ito (2008), safe for colour-blind readers, in their order; black ("ink": the page's own text colour) and
 # yellow come last, since each vanishes on one of the two grounds.
@@ -22,6 +23,15 @@ MARKERS = {  # matplotlib's name -> the same shape as an SVG path in a 12 x 12 b
     "v": "M6 11.2L.6 1.2h10.8z",
     "P": "M4 .8h4V4h3.2v4H8v3.2H4V8H.8V4H4z",
     "X": "M3.2.6L6 3.4 8.8.6l2.6 2.6L8.6 6l2.8 2.8-2.6 2.6L6 8.6l-2.8 2.8L.6 8.8 3.4 6 .6 3.2z",
+}
+
+NEEDED = {  # params without which a row of speed has no place on the page
+    speed.LATENCY: {"batch", "stage", "seconds"},
+    speed.THROUGHPUT: {"batch"},
+    speed.SPEEDUP_VS: {"batch", "versus"},
+    speed.CROSSOVER_BATCH: {"batches", "versus"},
+    speed.ROOFLINE_SHARE: {"batch", "stage", "bound", "limit_seconds", "flops", "bytes"},
+    speed.SERVER_RATE: {"p90", "bound"},
 }
 
 
@@ -52,16 +62,33 @@ class Data:
     scores: list[Score]
     clip_scores: list[ClipScore]
     timings: list[Timing]
+    agreements: list[Score]  # correlations of metrics with ratings: of all systems together
+    unread: list[str]  # a line for each file of which this version cannot read all
+
+    @property
+    def plain(self) -> list[Score]:
+        """Scores of the audio and of people, no differences."""
+        return [row for row in self.scores if not row.versus and row.metric not in speed.METRICS]
 
     @property
     def quality(self) -> list[Score]:
         """Plain scores of the audio."""
-        return [row for row in self.scores if not row.versus and row.metric not in speed.METRICS]
+        return [row for row in self.plain if not is_people(row)]
 
     @property
     def comparisons(self) -> list[Score]:
-        """Differences between two systems."""
-        return [row for row in self.scores if row.versus]
+        """Differences between two systems' audio."""
+        return [row for row in self.scores if row.versus and not is_people(row)]
+
+    @property
+    def people(self) -> list[Score]:
+        """Ratings of a listening test, means and differences."""
+        return [row for row in self.scores if is_people(row)]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader must mind."""
+        return [*self.manifest.get("warnings", []), *self.manifest.get("warnings_of_scores", []), *self.unread]
 
     @property
     def speed(self) -> list[Score]:
@@ -84,13 +111,6 @@ class Data:
         return sorted({row.params["batch"] for row in self.timed(speed.LATENCY)})
 
 
-def _labels(manifest: dict[str, Any]) -> dict[str, str]:
-    """The families of the manifest's systems by label, in its order."""
-    systems = manifest.get("systems", {})
-    items = systems.items() if isinstance(systems, dict) else ((entry["label"], entry) for entry in systems)
-    return {label: str(entry.get("family") or entry.get("model", {}).get("family", "")) for label, entry in items}
-
-
 def looks(families: dict[str, str]) -> dict[str, System]:
     """Systems with their colours and markers: both depend on the place in the order alone."""
     marks = tuple(MARKERS)
@@ -100,20 +120,69 @@ def looks(families: dict[str, str]) -> dict[str, System]:
     }
 
 
+class Reader:
+    """Reads the records of a run, those of other versions as far as they are known here; ``unread`` says the rest."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        """Reads nothing yet."""
+        self.folder = folder
+        self.unread: list[str] = []
+
+    def manifest(self) -> dict[str, Any]:
+        """The manifest, its systems by label."""
+        manifest = self.folder.manifest()
+        systems = manifest.get("systems", {})
+        if not isinstance(systems, dict):
+            manifest["systems"] = {entry["label"]: entry for entry in systems}
+        return manifest
+
+    def lines(self, kind: type[R], name: str) -> list[R]:
+        """The records of one file."""
+        path = self.folder.path / name
+        records: list[R] = read_lines(kind, path)
+        n = sum(bool(line.strip()) for line in path.read_bytes().split(b"\n")) if path.is_file() else 0
+        self.note(n - len(records), n, f"lines of {name}")
+        return records
+
+    def scores(self) -> list[Score]:
+        """Score rows, without those of speed that do not say what was timed."""
+        rows = self.lines(Score, "scores.jsonl")
+        known = [row for row in rows if NEEDED.get(row.metric, set()) <= set(row.params)]
+        self.note(len(rows) - len(known), len(rows), "rows of scores.jsonl")
+        return known
+
+    def clips(self, label: str, prompts: list[Prompt]) -> list[Clip]:
+        """A system's clips in prompt order."""
+        clips = {clip.prompt_id: clip for clip in self.lines(Clip, f"{label}/clips.jsonl") if clip.system == label}
+        return [clips[prompt.id] for prompt in prompts if prompt.id in clips]
+
+    def note(self, n: int, n_all: int, what: str) -> None:
+        """Says how many could not be read."""
+        if n:
+            self.unread.append(f"{n} of {n_all} {what} are damaged, or of another version, and left out")
+
+
 def load(run_folder: RunFolder | Path) -> Data:
     """The records of a run folder: of the systems of its last run, or of all that have scores where it names none.
 
     A run of fewer systems leaves the timings of the others in the folder; they are no part of its report.
     """
     folder = run_folder if isinstance(run_folder, RunFolder) else RunFolder(run_folder)
-    manifest, scores = folder.manifest(), folder.scores()
-    families = _labels(manifest)
-    families = families or {row.system: "" for row in scores}
-    scores = [row for row in scores if row.system in families]
+    reader = Reader(folder)
+    manifest, scores, prompts = reader.manifest(), reader.scores(), reader.lines(Prompt, "prompts.jsonl")
+    families = {label: family_of(entry) for label, entry in manifest.get("systems", {}).items()}
+    agreements = [row for row in scores if row.metric.startswith(AGREES)]
+    families = families or {row.system: "" for row in scores if row not in agreements}
     return Data(
-        folder, manifest, folder.prompts(), looks(families), {label: folder.clips(label) for label in families},
-        scores, folder.clip_scores(), folder.timings(),
+        folder, manifest, prompts, looks(families), {label: reader.clips(label, prompts) for label in families},
+        [row for row in scores if row.system in families], reader.lines(ClipScore, "clip_scores.jsonl"),
+        reader.lines(Timing, "timings.jsonl"), agreements, reader.unread,
     )  # fmt: skip
+
+
+def family_of(entry: Mapping[str, Any]) -> str:
+    """The family of a system of the manifest."""
+    return str(entry.get("family") or entry.get("model", {}).get("family", ""))
 
 
 def shown_label(row: Score) -> str:

@@ -1,4 +1,7 @@
-"""How the scores of single clips spread: every clip a tick, the middle half a box, the median the system's marker."""
+"""How the scores of single clips spread: every clip a tick, the middle half a box, the median the system's marker.
+
+So many clips that their ticks run into each other (and weigh megabytes) are a shape: the wider, the more clips.
+"""
 
 from typing import Any
 
@@ -19,6 +22,8 @@ from magnet_eval.report.figures import (
     to_svg,
 )
 
+MOST_TICKS = 300  # of one system
+
 
 def frame(data: Data, metric: str) -> pd.DataFrame:
     """Clip scores of one metric: columns system and value, systems in the order of the protocol."""
@@ -38,8 +43,10 @@ def draw(data: Data, table: pd.DataFrame) -> tuple[Any, Any]:
         logarithmic(axes, "x")
     shared = {"data": table, "x": "value", "y": "system", "order": labels, "ax": axes}
     coloured = {"hue": "system", "hue_order": labels, "palette": [look.colour for look in looks], "legend": False}
-    # Ticks on one line rather than points moved at random: the same records make the same page.
-    sns.stripplot(**shared, **coloured, jitter=False, marker="|", size=11, linewidth=1.1, alpha=0.4)
+    if table["system"].value_counts().max() > MOST_TICKS:
+        sns.violinplot(**shared, **coloured, inner=None, cut=0, density_norm="width", linewidth=0, alpha=0.35)
+    else:  # ticks on one line rather than points moved at random: the same records make the same page
+        sns.stripplot(**shared, **coloured, jitter=False, marker="|", size=11, linewidth=1.1, alpha=0.4)
     hidden = {"visible": False}  # the ticks show the tails, the marker the median
     sns.boxplot(
         **shared, fill=False, width=0.6, color=MUTED, linewidth=1, showfliers=False, showcaps=False,
@@ -66,5 +73,6 @@ def clip_scores(data: Data, metric: str) -> Figure | None:
         svg = to_svg(figure, f"clips-{metric}")
     n = sorted(table["system"].value_counts().unique())
     count = f"n = {n[0]}" if len(n) == 1 else f"n = {n[0]} to {n[-1]}"
-    caption = f"{direction(row.better)} · {count} clips a system · tick: a clip · marker: median · box: middle half"
+    shape = "shape: clips" if n[-1] > MOST_TICKS else "tick: a clip"
+    caption = f"{direction(row.better)} · {count} clips a system · {shape} · marker: median · box: middle half"
     return Figure(svg, f"{shown_label(row)}, clip by clip", caption, round(WIDTH * 96))

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure as Drawing
 from magnet_eval.records import Score
 from magnet_eval.report.data import INK, Data, shown_label
 from magnet_eval.report.tables import ARROWS
+from magnet_eval.store import content_key
 
 MUTED, LINE, GROUND = "#777778", "#dddde0", "#fdfdfe"  # placeholders, as INK is
 VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", LINE: "var(--line)", GROUND: "var(--ground)"}
@@ -42,7 +43,9 @@ class Figure:
 
 
 def to_svg(figure: Any, name: str) -> str:
-    """A matplotlib figure as inline SVG of its own."""
+    """A matplotlib figure as inline SVG of its own. ``name`` may be anything: a run folder from elsewhere names it."""
+    plain = re.sub(r"[^\w-]+", "-", name, flags=re.ASCII)
+    name = name if name == plain else f"{plain}-{content_key(name)[:8]}"
     buffer = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
@@ -132,9 +135,9 @@ def reach(row: Score) -> list[list[float]] | None:
     return [[max(0.0, row.value - row.low)], [max(0.0, row.high - row.value)]]
 
 
-def quality(data: Data, metric: str) -> Figure:
-    """Every system on one metric: value, interval, and the floor of real against real."""
-    rows = [row for row in data.quality if row.metric == metric]
+def quality(data: Data, metric: str, of: str = "clips") -> Figure:
+    """Every system on one metric: value, interval, and the floor of real against real. ``of``: what n counts."""
+    rows = [row for row in data.plain if row.metric == metric]
     rows.sort(key=lambda row: list(data.systems).index(row.system))
     with mpl.rc_context(STYLE):
         figure, axes = canvas(0.75 + 0.3 * len(rows))
@@ -151,7 +154,7 @@ def quality(data: Data, metric: str) -> Figure:
         axes.grid(axis="x")
         axes.set_xlabel(f"{shown_label(rows[0])}{f' ({rows[0].unit})' if rows[0].unit else ''}")
         svg = to_svg(figure, f"quality-{metric}")
-    caption = f"{direction(rows[0].better)} · {counts(rows)} clips{bars(rows)}"
+    caption = f"{direction(rows[0].better)} · {counts(rows)} {of}{bars(rows)}"
     caption += " · dashed: as many real clips against the other real clips" if floors else ""
     return Figure(svg, shown_label(rows[0]), caption, round(WIDTH * 96))
 

@@ -43,7 +43,7 @@ def write(run_folder: RunFolder, out: Path, kind: str) -> Path:
 def titled(data: Data) -> Iterator[tuple[str, str, tables.Table]]:
     """The tables that have rows: title, heading of the first column, table."""
     yield "Quality", "System", tables.quality(data)
-    yield "Differences", "Difference", tables.comparisons(data)
+    yield "Differences", "Difference", tables.comparisons(data.comparisons)
     for batch in data.batches:
         for table in speed_tables.timed(data, batch):
             yield f"Speed, batch {batch}", "System", table

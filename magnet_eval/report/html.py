@@ -3,18 +3,23 @@
 import base64
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from magnet_eval.lookup import UserError
-from magnet_eval.report import provenance
+from magnet_eval.report import listen, provenance
 from magnet_eval.report.data import INK, Data, load, shown_label
 from magnet_eval.store import RunFolder, content_key, file_hash, write_atomic
 
 CODE = Path(__file__).parent
-SIGNS = {"best": "●", "tied": "≈", "better": "▲", "worse": "▼"}
-VERDICTS = {"best": "best", "tied": "not distinguishable", "better": "better", "worse": "worse"}
+SIGNS = {"best": "●", "tied": "≈", "same": "=", "better": "▲", "worse": "▼"}
+VERDICTS = {
+    "best": "best", "tied": "not distinguishable", "same": "shown to be equivalent", "better": "better",
+    "worse": "worse",
+}  # fmt: skip
 HEAD_BYTES = 2000  # the key stands within these
+MOST_FAILURES = 100  # rows of the table of failures
 
 
 def build(run_folder: RunFolder | Path, out: Path) -> Path:
@@ -30,11 +35,9 @@ def build(run_folder: RunFolder | Path, out: Path) -> Path:
     key = content(folder)
     out = out if out.suffix == ".html" else out.with_name(f"{out.name}.html")
     if not is_current(out, key):
-        from magnet_eval.report.listen import Sounds, entries
-
         data = load(folder)
-        sounds = Sounds(out.with_name(f"{out.stem}_audio"))
-        shown = entries(data, sounds)
+        sounds = listen.Sounds(out.with_name(f"{out.stem}_audio"))
+        shown = listen.entries(data, sounds)
         for stale in sounds.folder.glob("*.flac"):  # an earlier page's; whatever else lies there is not ours
             stale.unlink()
         for name, audio in sounds.files.items():
@@ -92,6 +95,8 @@ def page(data: Data, entries: list[dict[str, Any]], n_beside: int, key: str) -> 
         key=key, policy=policy(script), style=(files / "style.css").read_text(encoding="utf-8"), script=script,
         systems=data.systems, looks=looks, looks_json=Markup(as_json(looks)), prompts=prompts,
         signs=SIGNS, verdicts=VERDICTS, audio_note=audio_note(n_beside),
+        most_failures=MOST_FAILURES, which=listen.which(data), no_real=any(prompt.reference for prompt in data.prompts)
+        and not listen.has_reference(data),
         **evidence(data), **provenance.provenance(data),
     )  # fmt: skip
 
@@ -104,35 +109,75 @@ def audio_note(n_beside: int) -> str:
 
 def evidence(data: Data) -> dict[str, Any]:
     """Sentences, tables and figures, by their names in the template."""
-    from magnet_eval.report import distributions, figures, published, summary, tables
+    from magnet_eval.report import breakdown, figures, people, published, summary, tables
 
     metrics = list(dict.fromkeys(row.metric for row in data.quality if row.better))
     tradeoffs = [figure for name in metrics if (figure := figures.quality_latency(data, name)) is not None]
-    quality_figures = [figures.quality(data, name) for name in metrics]
-    clip_figures = [figure for name in metrics if (figure := distributions.clip_scores(data, name)) is not None]
     hero = None
     if metrics:
-        hero = figures.quality_latency(data, metrics[0], "hero") or quality_figures[0]
+        hero = figures.quality_latency(data, metrics[0], "hero") or figures.quality(data, metrics[0])
+    tag_figures, plain_tags = breakdown.breakdown(data)
     found = {
-        "quality": (quality := tables.quality(data)),
-        "comparisons": (comparisons := tables.comparisons(data)),
-        "published": (beside := published.beside(data)),
+        "quality": tables.quality(data),
+        **quality_evidence(data, metrics if tradeoffs else metrics[1:]),
+        "tag_figures": tag_figures,
+        "plain_tags": plain_tags,
+        "published": published.beside(data),
+        "comparisons": tables.comparisons(data.comparisons),
+        "people": people.evidence(data),
         **speed_evidence(data),
         "tradeoffs": tradeoffs,
-    }
-    present = (quality.rows, beside, comparisons.rows, data.speed, tradeoffs, data.prompts, True)
-    anchors = ("quality", "published", "comparisons", "speed", "tradeoff", "listen", "made")
-    names = ("Quality", "Published", "Comparisons", "Speed", "Quality and latency", "Listen", "How this was made")
-    return {
-        **found,
         "hero": hero,
-        "quality_figures": quality_figures if hero not in quality_figures else quality_figures[1:],
-        "clip_figures": clip_figures,
         "lead": summary.lead(data),
         "pairs": summary.pairs(data),
         "aside": [label for label, system in data.systems.items() if system.role],
         "has_tiny": any("tiny" in shown_label(row).lower() for row in data.quality),
-        "sections": [(a, n) for a, n, shown in zip(anchors, names, present, strict=True) if shown],
+    }
+    return {**found, "sections": sections(data, found), "absent": absent(data, found)}
+
+
+def sections(data: Data, found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Anchor and name of the sections that there are."""
+    every = (
+        ("quality", "Quality", found["quality"].rows),
+        ("ablation", "Ablation", found["ablation"]),
+        ("published", "Published", found["published"]),
+        ("comparisons", "Comparisons", found["comparisons"].rows),
+        ("people", "What people say", found["people"]),
+        ("speed", "Speed", data.speed),
+        ("tradeoff", "Quality and latency", found["tradeoffs"]),
+        ("listen", "Listen", data.prompts),
+        ("made", "How this was made", True),
+    )
+    return [(anchor, name) for anchor, name, shown in every if shown]
+
+
+def absent(data: Data, found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What this run was not asked, and what to type for it."""
+    lines, run = [], data.folder.path.name
+    if not data.speed:
+        name = data.manifest.get("protocol", {}).get("name") or "NAME"
+        timed = "bench the runs that it is made of, then compare" if "compared" in data.manifest else ""
+        lines.append(("Speed was not measured.", timed or f"magnet-eval bench protocol={name}"))
+    if not found["people"]:
+        prepare = f"magnet-eval study prepare run=results/{run} systems=[A,B] out=study"
+        take_in = f"magnet-eval study analyse study=study runs=[results/{run}] into_runs=true"
+        lines.append(("Nobody was asked to listen.", f"{prepare}; when the answers are in: {take_in}"))
+    return lines
+
+
+def quality_evidence(data: Data, metrics: list[str]) -> dict[str, Any]:
+    """Figures of the quality section, those of an ablation in its order."""
+    from magnet_eval.report import ablation, distributions, figures
+
+    found = ablation.find(data)
+    ranked = dict.fromkeys(row.metric for row in data.quality if row.better)
+    return {
+        "quality_figures": [] if found else [figures.quality(data, name) for name in metrics],
+        "clip_figures": [shown for name in ranked if (shown := distributions.clip_scores(data, name)) is not None],
+        "ablation": found,
+        "ablation_table": ablation.settings_table(data, found) if found else None,
+        "ablation_figures": ablation.figures(data, found) if found else [],
     }
 
 

@@ -1,7 +1,8 @@
 """The listening part of a report: every system's clip of a prompt beside the real one, with spectrograms and scores.
 
 Audio goes into the page as FLAC (lossless, played by every current browser) until ``INLINE_LIMIT`` is reached; the
-clips of the remaining prompts lie in a folder beside the page. Prompts come with the telling ones first.
+clips of the remaining prompts lie in a folder beside the page. Prompts come with the telling ones first; of more than
+``MOST_PROMPTS`` only these and a draw of the others are shown.
 """
 
 import base64
@@ -25,6 +26,8 @@ from magnet_eval.report.numbers import decimals, number
 INLINE_LIMIT = 24_000_000  # bytes of FLAC; base64 makes them 4/3 as many: the page stays below 35 MB
 REFERENCE = "real clip"
 BADGES = ("best", "worst", "most disagreed")
+MOST_PROMPTS = 64  # up to so many, all are shown
+TELLING, DRAWN = 5, 15  # else so many of each badge, and so many drawn from the rest
 
 
 def flac(samples: np.ndarray, rate: int) -> bytes:
@@ -93,10 +96,12 @@ def standardised(data: Data) -> dict[str, dict[str, float]]:
 
 
 def in_order(data: Data) -> list[tuple[Prompt, str]]:
-    """The prompts with a badge each ("" for most): best, worst and most disagreed first, then as in the protocol."""
+    """The prompts with a badge each ("" for most): best, worst and most disagreed first, then as in the protocol.
+
+    Of more than MOST_PROMPTS: TELLING of each badge, then DRAWN of the others, drawn with a seed of 0.
+    """
     merits = standardised(data)
-    by_id = {prompt.id: prompt for prompt in data.prompts}
-    scored = [prompt.id for prompt in data.prompts if prompt.id in merits]
+    is_all = len(data.prompts) <= MOST_PROMPTS
     keys: tuple[Callable[[str], float], ...] = (
         lambda key: -float(np.mean(list(merits[key].values()))),
         lambda key: float(np.mean(list(merits[key].values()))),
@@ -104,11 +109,28 @@ def in_order(data: Data) -> list[tuple[Prompt, str]]:
     )
     badges: dict[str, str] = {}
     for badge, key in zip(BADGES, keys, strict=True):
-        left = [prompt for prompt in scored if prompt not in badges]
-        if left:
-            badges[min(left, key=key)] = badge
-    first = [(by_id[key], badge) for key, badge in badges.items()]
-    return first + [(prompt, "") for prompt in data.prompts if prompt.id not in badges]
+        left = [prompt.id for prompt in data.prompts if prompt.id in merits and prompt.id not in badges]
+        badges.update(dict.fromkeys(sorted(left, key=key)[: 1 if is_all else TELLING], badge))
+    by_id = {prompt.id: prompt for prompt in data.prompts}
+    rest = [prompt for prompt in data.prompts if prompt.id not in badges]
+    if not is_all:
+        chosen = np.random.default_rng(0).choice(len(rest), min(DRAWN, len(rest)), replace=False)
+        rest = [rest[i] for i in sorted(chosen)]
+    return [(by_id[key], badge) for key, badge in badges.items()] + [(prompt, "") for prompt in rest]
+
+
+def which(data: Data) -> str:
+    """Which prompts are shown, and in what order."""
+    n = len(data.prompts)
+    if n <= MOST_PROMPTS:
+        return "The best, the worst and the most disagreed prompt come first."
+    badges = {prompt_badge for _, prompt_badge in in_order(data)}
+    drawn = f"{DRAWN} drawn at random (seed 0)"
+    if badges == {""}:
+        return f"Of the {n:,} prompts these are {drawn}."
+    return (
+        f"Of the {n:,} prompts these are the {TELLING} best, {TELLING} worst and {TELLING} most disagreed, and {drawn}."
+    )
 
 
 class Sounds:
@@ -137,28 +159,39 @@ class Sounds:
         return entry
 
 
-def scores_of(data: Data, system: str, prompt: str) -> list[list[str]]:
-    """Label and value of every metric of one clip."""
-    labels = {row.metric: shown_label(row) for row in data.quality}
-    rows = [row for row in data.clip_scores if row.system == system and row.prompt_id == prompt]
-    return [[labels.get(row.metric, row.metric), number(row.value, decimals(row.value))] for row in rows]
+def scores_of(data: Data) -> dict[tuple[str, str], list[list[str]]]:
+    """Label and value of every metric of each clip, by system and prompt."""
+    labels = {row.metric: shown_label(row) for row in data.plain}
+    found: dict[tuple[str, str], list[list[str]]] = defaultdict(list)
+    for row in data.clip_scores:
+        value = number(row.value, decimals(row.value))
+        found[row.system, row.prompt_id].append([labels.get(row.metric, row.metric), value])
+    return found
 
 
 def entries(data: Data, sounds: Sounds) -> list[dict[str, Any]]:
-    """What the page shows, one entry per prompt: caption, badge, and its clips, the real one first."""
+    """What the page shows, one entry per prompt: caption, badge, and its clips, the real one first if it is here."""
     clips = {(clip.system, clip.prompt_id): clip for own in data.clips.values() for clip in own}
+    scores, has_real = scores_of(data), has_reference(data)
     shown = []
     for i, (prompt, badge) in enumerate(in_order(data)):
         items = []
-        if prompt.reference:
+        if prompt.reference and has_real:
             items.append(_item(sounds, Path(prompt.reference), REFERENCE, f"{i:03d}-real.flac", []))
         for k, label in enumerate(data.systems):
             clip = clips.get((label, prompt.id))
             path = data.folder.path / clip.path if clip else None
-            items.append(_item(sounds, path, label, f"{i:03d}-{k}.flac", scores_of(data, label, prompt.id)))
+            if clip and (Path(clip.path).is_absolute() or ".." in Path(clip.path).parts):
+                path = None  # a run from elsewhere may read no file outside its folder
+            items.append(_item(sounds, path, label, f"{i:03d}-{k}.flac", scores.get((label, prompt.id), [])))
         tags = [f"{name}: {value}" for name, value in prompt.tags.items()]
         shown.append({"id": prompt.id, "text": prompt.text, "badge": badge, "tags": tags, "items": items})
     return shown
+
+
+def has_reference(data: Data) -> bool:
+    """Whether any real clip of the run is on this machine."""
+    return any(prompt.reference and Path(prompt.reference).is_file() for prompt in data.prompts)
 
 
 def _item(sounds: Sounds, path: Path | None, label: str, name: str, scores: Sequence[Sequence[str]]) -> dict[str, Any]:

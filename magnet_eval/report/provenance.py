@@ -19,14 +19,16 @@ def provenance(data: Data) -> dict[str, Any]:
     history, hardware = manifest.get("history", []), environment.get("hardware", {})
     name = protocol.get("name") or (data.scores[0].protocol if data.scores else data.folder.path.name)
     version = protocol.get("version") or (data.scores[0].version if data.scores else "")
-    when = history[-1]["at"].replace("T", " ").replace("+00:00", " UTC") if history else ""
+    when = str(history[-1].get("at", "")).replace("T", " ").replace("+00:00", " UTC") if history else ""
     where = ", ".join([*hardware.get("gpus", []), str(hardware.get("cpu", "")), f"{hardware.get('cores', '')} cores"])
     packages = ", ".join(f"{package} {found}" for package, found in environment.get("packages", {}).items())
     made = {
         "Protocol": f"{name}, version {version}",
         "Made": when,
         "Hardware": where if hardware else "",
-        "Software": ", ".join(filter(None, [f"Python {environment['python']}" if environment else "", packages])),
+        "Software": ", ".join(
+            filter(None, [f"Python {environment['python']}" if "python" in environment else "", packages])
+        ),
         "Commit": environment.get("commit", ""),
         "Seed": str(protocol.get("generation", {}).get("seed", "")),
         "Number format": protocol.get("generation", {}).get("dtype", ""),
@@ -40,7 +42,7 @@ def provenance(data: Data) -> dict[str, Any]:
         "command": manifest.get("command", ""),
         "lengths": lengths(data),
         "checks": checks(manifest),
-        "warnings": [*manifest.get("warnings", []), *manifest.get("warnings_of_scores", [])],
+        "warnings": data.warnings,
         "failures": [{"stage": "", "system": "", "prompt_id": "", **row} for row in manifest.get("failures", [])],
         "metrics": definitions(data),
         "weights": systems(data),

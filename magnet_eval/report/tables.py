@@ -20,7 +20,7 @@ class Cell:
 
     text: str = DASH
     interval: str = ""
-    mark: str = ""  # "best", "tied" (with the best; with zero), "better", "worse" or ""
+    mark: str = ""  # "best", "tied" (with the best; with zero), "same" (shown to be), "better", "worse" or ""
     note: str = ""
 
 
@@ -72,7 +72,7 @@ def is_significant(row: Score) -> bool:
 def difference(data: Data, system: str, versus: str, metric: str) -> Score | None:
     """The comparison row of two systems, whichever way round it was made."""
     pairs = {(system, versus), (versus, system)}
-    rows = [row for row in data.comparisons if row.metric == metric and (row.system, row.versus) in pairs]
+    rows = [row for row in data.scores if row.metric == metric and (row.system, row.versus) in pairs]
     return rows[-1] if rows else None
 
 
@@ -126,9 +126,8 @@ def quality(data: Data) -> Table:
     return table(data, pivot(data.quality, list(data.systems))) if data.quality else Table([])
 
 
-def comparisons(data: Data) -> Table:
-    """Pairs of systems by metrics: difference, interval, p-value."""
-    rows = data.comparisons
+def comparisons(rows: Sequence[Score]) -> Table:
+    """Pairs of systems by metrics, from rows of differences: difference, interval, verdict and p-value."""
     if not rows:
         return Table([])
     pairs = list(dict.fromkeys((row.system, row.versus) for row in rows))
@@ -139,7 +138,7 @@ def comparisons(data: Data) -> Table:
         row = by_key.get((*pair, metric))
         if row is None:
             return Cell()
-        verdict = "tied"
+        verdict = "same" if row.params.get("verdict") == "equivalent" else "tied"
         if is_significant(row):
             verdict = (
                 {"lower": "better", "higher": "worse"}.get(row.better, "")

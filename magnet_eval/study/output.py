@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from magnet_eval.lookup import UserError
-from magnet_eval.records import ClipScore, Rating, Score, to_jsonl
+from magnet_eval.records import ClipScore, Rating, Score, is_people, to_jsonl
 from magnet_eval.report.data import looks
 from magnet_eval.store import RunFolder, read_lines, write_atomic
 from magnet_eval.study import figures, rows, words
@@ -84,8 +84,8 @@ def read_runs(paths: Iterable[str]) -> tuple[list[Score], list[ClipScore]]:
         folder = RunFolder(Path(path).expanduser())
         if not folder.path.is_dir():
             raise UserError(f"there is no run {folder.path}. Give run folders: runs=[results/quickstart-v1].")
-        scores += [row for row in folder.scores() if not rows.is_people(row)]
-        clips += [row for row in folder.clip_scores() if not rows.is_people(row)]
+        scores += [row for row in folder.scores() if not is_people(row)]
+        clips += [row for row in folder.clip_scores() if not is_people(row)]
     return scores, clips
 
 
@@ -132,23 +132,25 @@ def screening_csv(screening: Screening) -> str:
     return file.getvalue()
 
 
-def into_runs(analysis: Analysis, paths: Iterable[str]) -> None:
-    """Puts the ratings of each run's own systems among its scores, in the place of earlier ones, for its report."""
-    made, of_clips = rows.scores(analysis), rows.clip_scores(analysis)
+def into_runs(analysis: Analysis, agreements: Sequence[Agreement], paths: Iterable[str]) -> None:
+    """Puts the ratings of each run's own systems among its scores, in the place of earlier ones, for its report.
+
+    The correlations of metrics with the ratings, which are of all runs together, go into each.
+    """
+    made, of_clips = rows.scores(analysis, agreements), rows.clip_scores(analysis)
     for path in paths:
         folder = RunFolder(Path(path).expanduser())
         with folder.lock():
             own = _labels(folder)
-            folder.replace_scores(
-                [row for row in made if row.system in own and row.versus in {"", *own}], rows.is_people
-            )
-            others = [row for row in folder.clip_scores() if not rows.is_people(row)]
+            shown = [row for row in made if row.system in {rows.ALL, *own} and row.versus in {"", *own}]
+            folder.replace_scores(shown, is_people)
+            others = [row for row in folder.clip_scores() if not is_people(row)]
             folder.write_clip_scores([*others, *(row for row in of_clips if row.system in own)])
 
 
 def _labels(folder: RunFolder) -> set[str]:
     named: Mapping[str, Any] = folder.manifest().get("systems", {})
-    return set(named) or {row.system for row in folder.scores()}
+    return set(named) or {row.system for row in folder.scores() if not is_people(row)}
 
 
 def _cell(value: Any) -> Any:

@@ -34,7 +34,7 @@ def analyse(chosen: AnalyseOptions) -> str:
     agreements = [row for grid in found.grids for row in correlation.agreements(grid, scores, clip_scores, rng)]
     page = output.write(found, agreements, folders.analysis)
     if chosen.into_runs:
-        output.into_runs(found, runs)
+        output.into_runs(found, agreements, runs)
     return "\n".join([*_answer(found), "", *_left_out(found), f"analysis: {page}"])
 
 

@@ -5,13 +5,12 @@ from dataclasses import asdict
 
 import numpy as np
 
-from magnet_eval.records import ClipScore, Score
+from magnet_eval.records import AGREES, PEOPLE, ClipScore, Score
 from magnet_eval.store import ids_hash
 from magnet_eval.study.analyse import Analysis
 from magnet_eval.study.correlation import Agreement
 from magnet_eval.study.grid import Grid
 
-PREFIX = "people_"  # metrics of listening tests: people_ovl, ...
 VERSION = 1  # of the analysis: goes up with every change that moves a number
 ALL = "all systems"
 
@@ -29,17 +28,12 @@ def clip_scores(analysis: Analysis) -> list[ClipScore]:
     return [row for grid in analysis.grids for row in _of_clips(grid)]
 
 
-def is_people(row: Score | ClipScore) -> bool:
-    """Whether a row comes from a listening test."""
-    return row.metric.startswith(PREFIX)
-
-
 def _means(analysis: Analysis) -> Iterator[Score]:
     for row in analysis.kept.conditions:
         extra = ("raters", "prompts", "role", "median", "q1", "q3", "crowdmos_low", "crowdmos_high")
         params = {name: value for name, value in asdict(row).items() if name in extra and value is not None}
         yield Score(
-            _protocol(analysis), VERSION, row.system, PREFIX + row.dimension, _label(row.dimension), row.mean,
+            _protocol(analysis), VERSION, row.system, PEOPLE + row.dimension, _label(row.dimension), row.mean,
             "points", "higher", row.n, row.low, row.high,
             ids_hash=_ids(analysis, row.dimension, [row.system]), preset=_preset(analysis), params=params,
         )  # fmt: skip
@@ -53,7 +47,7 @@ def _differences(analysis: Analysis) -> Iterator[Score]:
     for row in analysis.kept.comparisons:
         params = {name: value for name, value in asdict(row).items() if name in extra and value is not None}
         yield Score(
-            _protocol(analysis), VERSION, row.system, PREFIX + row.dimension, _label(row.dimension), row.difference,
+            _protocol(analysis), VERSION, row.system, PEOPLE + row.dimension, _label(row.dimension), row.difference,
             "points", "higher", row.n, row.low, row.high, versus=row.versus, p_value=row.p_adjusted,
             ids_hash=_ids(analysis, row.dimension, [row.system, row.versus]), preset=_preset(analysis), params=params,
         )  # fmt: skip
@@ -61,7 +55,7 @@ def _differences(analysis: Analysis) -> Iterator[Score]:
 
 def _correlation(analysis: Analysis, row: Agreement) -> Score:
     return Score(
-        _protocol(analysis), VERSION, ALL, f"agrees_{row.dimension}_{row.metric}_by_{row.by}",
+        _protocol(analysis), VERSION, ALL, f"{AGREES}{row.dimension}_{row.metric}_by_{row.by}",
         f"{row.label} and {row.dimension.upper()}, by {row.by}", row.value, "", "higher", row.n, row.low, row.high,
         ids_hash=ids_hash(row.prompts), preset=row.preset,
         params={"metric": row.metric, "dimension": row.dimension, "by": row.by, "statistic": "spearman"},
@@ -73,7 +67,7 @@ def _of_clips(grid: Grid) -> Iterator[ClipScore]:
         table = grid.of(label)
         for column in np.flatnonzero(np.isfinite(table).any(axis=0)):
             value = float(np.nanmean(table[:, column]))
-            yield ClipScore(label, grid.prompts[column], PREFIX + grid.dimension, value)
+            yield ClipScore(label, grid.prompts[column], PEOPLE + grid.dimension, value)
 
 
 def _ids(analysis: Analysis, dimension: str, conditions: Sequence[str]) -> str:

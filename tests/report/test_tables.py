@@ -54,7 +54,7 @@ def test_comparisons_carry_p_and_say_which_is_better(make_data, make_score):
         make_score("a", value=-0.5, low=-0.7, high=-0.3, versus="b", p_value=0.0004),
         make_score("c", value=0.1, low=-0.2, high=0.4, versus="b", p_value=0.4),
     ]
-    shown = tables.comparisons(make_data(*rows))
+    shown = tables.comparisons(make_data(*rows).comparisons)
     (better,), (tied,) = (row for _, row in shown.rows)
     assert (better.text, better.interval, better.mark, better.note) == (
         "\u22120.50", "[\u22120.70, \u22120.30]", "better", "p < 0.001",
