@@ -5,6 +5,7 @@ clip of T frames takes T + K - 1 steps.
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -14,12 +15,17 @@ from torch import Tensor
 from magnet_eval import config
 from magnet_eval.decoding import AutoregressiveDecoding
 from magnet_eval.generators import long
+from magnet_eval.generators.graphs import Graphs, kept
 from magnet_eval.generators.sampling import Choose, chooser, sample
+from magnet_eval.generators.stepper import Stepper
 from magnet_eval.generators.streaming import StreamingTextToAudio
 from magnet_eval.generators.system import Texts
 from magnet_eval.generators.tokens import Steps, Stopwatch, Tokens, drained, guide
-from magnet_eval.generators.transformer import Cache, LanguageModel, causal_mask
+from magnet_eval.generators.transformer import LanguageModel, causal_mask
 from magnet_eval.lookup import UserError
+
+UNKNOWN = -1  # a token that is still to be made
+TOGETHER = 64  # steps that share a recording, and whose noise is drawn at once
 
 
 def delay(codes: Tensor, empty: int) -> Tensor:
@@ -72,56 +78,101 @@ def steps(
         raise UserError(f"{frames} frames with {given} given leave nothing to generate; ask for more.")
     if settings.temperature == 0:
         settings = dataclasses.replace(settings, temperature=1.0, greedy=True)
-    unknown = -1
-    codes = torch.full((len(text), lm.config.n_q, frames), unknown, device=text.device)
+    codes = torch.full((len(text), lm.config.n_q, frames), UNKNOWN, device=text.device)
     if prompt is not None:
         codes[..., :given] = prompt
     sequence = delay(codes, lm.config.mask_token)
-    net = _Network(lm, text, text_mask, settings, steps=sequence.shape[2])
-    watch = Stopwatch(text.device)
-    for step in range(given + 1, sequence.shape[2]):
-        with watch.stage("prefill" if step == given + 1 else "decode"):
-            logits = net.logits(sequence[..., net.length : step])
-            tokens, _ = sample(logits, settings.temperature, settings, choose)
-            here = sequence[..., step]
-            here.copy_(torch.where(here == unknown, tokens, here))
-        yield (done := max(step - lm.config.n_q + 1, 0)), partial(_beginning, sequence, done)
-    made = sequence.shape[2] - given - 1
-    return Tokens(undelay(sequence), made, made * (2 if net.guided else 1), watch.seconds)
+    watch, n_q, end = Stopwatch(text.device), lm.config.n_q, sequence.shape[2]
+    with watch.stage("prefill"):
+        loop: _Loop = kept(lm, _Loop, len(text), end, text.shape[1], guidance(settings))
+        loop.begin(text, text_mask, sequence, given)
+        loop.draw(choose, settings, end - given - 1)
+        loop.step(choose, settings)
+    yield max(given + 2 - n_q, 0), partial(loop.beginning, max(given + 2 - n_q, 0))
+    with watch.stage("decode"):
+        for step in range(given + 2, end):
+            loop.draw(choose, settings, end - step)
+            loop.step(choose, settings)
+            yield (done := max(step - n_q + 1, 0)), partial(loop.beginning, done)
+    made = end - given - 1
+    evaluations = made * (1 if guidance(settings) == "none" else 2)
+    return Tokens(undelay(loop.sequence), made, evaluations, watch.seconds, watch.event_seconds)
 
 
-def _beginning(sequence: Tensor, done: int) -> Tensor:
-    """The first ``done`` frames [B, K, done] behind a delayed sequence."""
-    return undelay(sequence)[..., :done]
+def guidance(settings: AutoregressiveDecoding) -> str:
+    """How the unconditional half is computed: ``none``, ``together`` with the other, or ``apart``."""
+    if settings.cfg == 1:
+        return "none"
+    return "apart" if settings.two_step_cfg else "together"
 
 
-class _Network:
-    """The model under guidance; each call goes on where the last one ended."""
+class _Loop:
+    """The buffers of a decoding, and its step."""
 
-    def __init__(
-        self, lm: LanguageModel, text: Tensor, text_mask: Tensor | None, settings: AutoregressiveDecoding, steps: int
-    ) -> None:
-        self.lm, self.text_mask, self.cfg = lm, text_mask, settings.cfg
-        self.guided = settings.cfg != 1
-        batch = len(text)
-        if self.guided and settings.two_step_cfg:
-            self.caches = [Cache(lm, text, batch=batch, steps=steps), Cache(lm, text[:0], batch=batch, steps=steps)]
+    def __init__(self, lm: LanguageModel, batch: int, length: int, text_length: int, guidance: str) -> None:
+        """For delayed sequences of ``length``."""
+        self.lm, self.batch = lm, batch
+        rows = {"none": [(batch, 0)], "together": [(batch, batch)], "apart": [(batch, 0), (0, batch)]}[guidance]
+        self.steppers = [Stepper(lm, told, untold, length - 1, text_length) for told, untold in rows]
+        self.sequence = torch.empty(batch, lm.config.n_q, length, dtype=torch.long, device=lm.device)
+        self.at, self.turn = (torch.zeros(1, dtype=torch.long, device=lm.device) for _ in range(2))
+        self.noise: Tensor | None = None
+        self.position = self.turns = 0  # what the device has in ``at``, and the turns it has noise for
+        self.graphs = Graphs(lm.device)
+
+    def begin(self, text: Tensor, text_mask: Tensor | None, sequence: Tensor, given: int) -> None:
+        """Takes text and sequence [B, K, length] of a decoding, the first ``given`` frames of which are known."""
+        self.sequence.copy_(sequence)
+        self.at.fill_(given)
+        self.position, self.turns = given, 0
+        for stepper in self.steppers:
+            stepper.cache.listen(text[: stepper.told], None if text_mask is None else text_mask[: stepper.told])
+            if given:
+                known = sequence[..., :given].repeat(stepper.rows // self.batch, 1, 1)
+                mask = None if text_mask is None else text_mask[: stepper.told]
+                causal = causal_mask(given, text.device)
+                self.lm(known, text[: stepper.told], mask, causal, codebook=0, cache=stepper.cache)
+
+    def draw(self, choose: Choose, settings: AutoregressiveDecoding, left: int) -> None:
+        """Noise for the next turns where there is none, but for no more than are ``left``."""
+        if self.turns or settings.greedy:
+            return
+        config = self.lm.config
+        self.turns = min(TOGETHER, left)
+        noise = torch.stack([choose.draw(self.batch, config.n_q, config.card) for _ in range(self.turns)])
+        if self.noise is None or self.noise.shape[1:] != noise.shape[1:]:
+            self.noise = noise.new_empty(TOGETHER, *noise.shape[1:], device=self.lm.device)
+        self.noise[: self.turns].copy_(noise)
+        self.turn.zero_()
+
+    def step(self, choose: Choose, settings: AutoregressiveDecoding) -> None:
+        """One step."""
+        self.position += 1
+        self.turns -= not settings.greedy
+        length = self.position
+        if self.lm.device.type == "cuda":  # one recording serves many steps
+            length = min(math.ceil(length / TOGETHER) * TOGETHER, self.sequence.shape[2] - 1)
+        key = length, dataclasses.astuple(settings), [stepper.cache.text_mask is None for stepper in self.steppers][0]
+        self.graphs.run(key, lambda: self._step(choose, settings, length))
+
+    def _step(self, choose: Choose, settings: AutoregressiveDecoding, length: int) -> Tensor:
+        codes = self.sequence.index_select(2, self.at)[..., 0]
+        logits = torch.cat([stepper.logits(codes, self.at, length) for stepper in self.steppers]).float()
+        if len(logits) > self.batch:
+            logits = guide(logits, settings.cfg)
+        if settings.greedy or self.noise is None:
+            tokens = logits.argmax(-1)
         else:
-            self.caches = [Cache(lm, text, batch=batch * (1 + self.guided), steps=steps)]
-        self.text = text
+            noise = self.noise.index_select(0, self.turn)[0]
+            tokens, _ = sample(logits, settings.temperature, settings, choose, noise)
+            self.turn.add_(1)
+        self.at.add_(1)
+        here = self.sequence.index_select(2, self.at)
+        return self.sequence.index_copy_(2, self.at, torch.where(here == UNKNOWN, tokens[..., None], here))
 
-    @property
-    def length(self) -> int:
-        """Steps seen so far."""
-        return self.caches[0].length
-
-    def logits(self, sequence: Tensor) -> Tensor:
-        """[B, K, card] of the step after ``sequence`` [B, K, new steps]."""
-        mask = causal_mask(sequence.shape[2], sequence.device) if sequence.shape[2] > 1 else None
-        both = torch.cat([sequence, sequence]) if self.guided and len(self.caches) == 1 else sequence
-        parts = [self.lm(both, self.text, self.text_mask, mask, cache=cache) for cache in self.caches]
-        logits = torch.cat(parts)[:, :, -1].float()
-        return guide(logits, self.cfg) if self.guided else logits
+    def beginning(self, done: int) -> Tensor:
+        """The first ``done`` frames [B, K, done] of what has been made."""
+        return undelay(self.sequence)[..., :done]
 
 
 class AutoregressiveGenerator(StreamingTextToAudio):

@@ -16,7 +16,7 @@ from torch import Tensor
 from magnet_eval import audio, config
 from magnet_eval.generators import Generation, checkpoints, chunked, loading, parts
 from magnet_eval.generators.files import reference_of
-from magnet_eval.generators.sampling import per_clip
+from magnet_eval.generators.sampling import PerClip
 from magnet_eval.generators.tokens import Stopwatch
 from magnet_eval.lookup import UserError
 from magnet_eval.records import Prompt
@@ -122,9 +122,9 @@ class UnigramGenerator:
         """See generators.Generator."""
         frames, watch = self.codec.frames(prompts[0].seconds), Stopwatch(self.device)
         with watch.stage("tokens"):
-            choose = per_clip([torch.Generator().manual_seed(seed) for seed in seeds])
+            choose = PerClip([torch.Generator().manual_seed(seed) for seed in seeds])
             rows = self.counts.repeat_interleave(frames, 0)[None].expand(len(seeds), -1, -1)
-            codes = choose(rows).unflatten(1, (-1, frames)).to(self.device)
+            codes = choose.pick(rows, choose.draw(*rows.shape)).unflatten(1, (-1, frames)).to(self.device)
         with watch.stage("codec"):
             waveforms = self.codec.waveforms(codes, one_by_one=self.exact)
         with watch.stage("write"):

@@ -11,21 +11,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from magnet_eval import config
 from magnet_eval.decoding import MaskedDecoding
 from magnet_eval.generators import long
+from magnet_eval.generators.graphs import kept
 from magnet_eval.generators.rescoring import Rescorer
-from magnet_eval.generators.sampling import Choose, chooser, sample
+from magnet_eval.generators.sampling import Choose, chooser, draw, sample, take
+from magnet_eval.generators.spans import OverlappingSpans, WholeSpans
 from magnet_eval.generators.system import Texts, TextToAudio
 from magnet_eval.generators.tokens import Stopwatch, Tokens, guide
-from magnet_eval.generators.transformer import Cache, LanguageModel, local_mask
+from magnet_eval.generators.transformer import LanguageModel
+from magnet_eval.generators.wholeclip import WholeClip
 from magnet_eval.lookup import UserError
 
-FIXED = -1e4  # score of what is never hidden again; any real score is higher
-Rescore = Callable[[Tensor, Tensor, int], Tensor]  # (codes [B, K, T], own probabilities [B, T], codebook) -> [B, T]
+# (codes [B, K, T], own probabilities [B, N], codebook, frames [B, N]) -> [B, N]
+Rescore = Callable[[Tensor, Tensor, int, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -62,90 +64,6 @@ def made_frames(frames: int, span_len: int, settings: MaskedDecoding) -> int:
     return frames // unit * unit
 
 
-class WholeSpans:
-    """``nonoverlap``: the codebook is cut into spans, hidden and scored as a whole. Spans of 1 are single tokens."""
-
-    def __init__(self, frames: int, prompt: int, span_len: int, scoring: str) -> None:
-        """For ``frames`` of which the first ``prompt`` are given."""
-        self.span_len = span_len
-        self.scoring = scoring
-        self.n_units = frames // span_len
-        self.n_given = prompt // span_len
-
-    def start(self, batch: int, device: torch.device) -> Tensor:
-        """First scores [B, spans]: everything is hidden but what the prompt gives."""
-        scores = torch.zeros(batch, self.n_units, device=device)
-        scores[:, : self.n_given] = FIXED
-        return scores
-
-    def hide(self, scores: Tensor, n_hidden: int) -> Tensor:
-        """The frames [B, T] of the ``n_hidden`` spans with the highest scores."""
-        spans = torch.zeros_like(scores, dtype=torch.bool).scatter_(1, scores.topk(n_hidden).indices, True)
-        return spans.repeat_interleave(self.span_len, 1)
-
-    def score(self, probs: Tensor, hidden: Tensor, drawn: Tensor) -> Tensor:
-        """Scores [B, spans] of the probabilities [B, T]; ``hidden`` frames were hidden, ``drawn`` ones filled in."""
-        spans = probs.unflatten(1, (-1, self.span_len))
-        if self.span_len == 1:
-            scores, open_ = -spans[..., 0].log(), drawn
-        else:
-            # A span that the prompt covers in part is scored as a whole, given tokens included, as audiocraft does.
-            scores = 1 - spans.amax(-1) if self.scoring == "max" else -spans.log().sum(-1)
-            open_ = hidden[:, :: self.span_len]
-        return scores.masked_fill(~open_, FIXED)
-
-
-class OverlappingSpans:
-    """``stride1``: a span may start anywhere; tokens are scored alone, spans by the product of their tokens."""
-
-    def __init__(self, frames: int, prompt: int, span_len: int) -> None:
-        """For ``frames`` of which the first ``prompt`` are given."""
-        self.span_len = span_len
-        self.frames = frames
-        self.n_given = prompt
-        self.n_units = frames
-
-    def start(self, batch: int, device: torch.device) -> Tensor:
-        """First scores [B, T]."""
-        scores = torch.zeros(batch, self.frames, device=device)
-        scores[:, : self.n_given] = FIXED
-        return scores
-
-    def hide(self, scores: Tensor, n_hidden: int) -> Tensor:
-        """Frames [B, T] of the least probable spans, as many as together hide about ``n_hidden`` frames."""
-        length = self.span_len
-        order = scores.unfold(1, length, 1).sum(-1).argsort(dim=1, descending=True, stable=True)  # [B, starts]
-        rank = order.argsort(1)  # of each start
-        edge = F.pad(rank, (length - 1, length - 1), value=self.frames)
-        first = edge.unfold(1, length, 1).amin(-1)  # [B, T]: the best rank of the spans over each frame
-        frames = torch.zeros_like(scores, dtype=torch.long).scatter_add_(1, first, torch.ones_like(first))
-        covered = frames.cumsum(1)  # [B, u]: frames hidden by u + 1 spans
-        n_spans = [_count(row, max(n_hidden, length), length) for row in covered.tolist()]
-        return first < torch.tensor(n_spans, device=scores.device)[:, None]
-
-    def score(self, probs: Tensor, hidden: Tensor, drawn: Tensor) -> Tensor:
-        """Scores [B, T] of the probabilities [B, T] of what was drawn."""
-        return (-probs.log()).masked_fill(~drawn, FIXED)
-
-
-def _count(covered: Sequence[int], target: int, span_len: int) -> int:
-    """How many spans hide about ``target`` frames; ``covered[u - 1]`` is what u of them hide.
-
-    A bisection that ends on the last count it tried, one to either side of the target: kept as in audiocraft, whose
-    tokens depend on it.
-    """
-    low, high = target // span_len, target - span_len + 1
-    middle = chosen = round((low + high) / 2)
-    while low < middle < high:
-        chosen = middle
-        if covered[chosen - 1] > target:
-            high = chosen
-        else:
-            low = chosen
-        middle = round((low + high) / 2)
-    return chosen
-
-
 @torch.inference_mode()
 def decode(
     lm: LanguageModel,
@@ -176,36 +94,36 @@ def decode(
         spans: WholeSpans | OverlappingSpans = OverlappingSpans(made, given, span)
     else:
         spans = WholeSpans(made, given, span, settings.span_scoring)
-    codes = torch.full((len(text), n_q, made), lm.config.mask_token, device=text.device)
-    if prompt is not None:
-        codes[..., :given] = prompt
-    net = _Network(lm, text, text_mask, made, exact=settings.sampling == "reference")
+    if prompt is None:
+        prompt = torch.empty(len(text), n_q, 0, dtype=torch.long, device=text.device)
     watch = Stopwatch(text.device)
-    job = _Job(net, spans, settings, choose, rescore, codes[..., :given].clone())
-    with watch.stage("tokens"):
-        for codebook, n_steps in enumerate(settings.steps):
-            job.fill(codes, codebook, schedule(n_steps, spans.n_units - spans.n_given, settings))
+    with watch.stage("codebook 1"):
+        net = _Network(lm, text, text_mask, made, exact=settings.sampling == "reference")
+        net.codes.fill_(lm.config.mask_token)
+        net.codes[..., :given] = prompt
+    job = _Job(net, spans, settings, choose, rescore, prompt, watch)
+    for codebook, n_steps in enumerate(settings.steps):
+        with watch.stage(f"codebook {codebook + 1}"):
+            job.fill(codebook, schedule(n_steps, spans.n_units - spans.n_given, settings))
     evaluations = net.evaluations + (sum(settings.steps) if rescore else 0)
-    return Tokens(codes, sum(settings.steps), evaluations, watch.seconds)
+    return Tokens(net.codes.clone(), sum(settings.steps), evaluations, watch.seconds, watch.event_seconds)
 
 
 class _Network:
-    """The model under guidance, with the text's keys and values computed once."""
+    """The model under guidance."""
 
     def __init__(self, lm: LanguageModel, text: Tensor, text_mask: Tensor | None, frames: int, *, exact: bool) -> None:
-        self.lm, self.text, self.text_mask, self.exact = lm, text, text_mask, exact
-        self.cache = Cache(lm, text)
-        self.local = local_mask(frames, lm.config.subcodes_context, text.device)
-        self.evaluations = 0
+        self.whole: WholeClip = kept(lm, WholeClip, len(text), frames, text.shape[1])
+        self.whole.cache.listen(text, text_mask)
+        self.codes = self.whole.codes
+        self.exact, self.evaluations = exact, 0
 
-    def logits(self, codes: Tensor, codebook: int, cfg: float) -> Tensor:
-        """[B, T, card] of one codebook; the unguided half is left out where it has no weight."""
+    def logits(self, codebook: int, frames: Tensor, cfg: float) -> Tensor:
+        """[B, N, card] of one codebook at frames [B, N]; the unguided half is left out where it has no weight."""
         # At the end of a stage audiocraft's scale is 1 - 4e-7; leaving that half out moves the last bit of the logits.
         guided = self.exact or abs(cfg - 1) > 1e-5
         self.evaluations += 1 + guided
-        mask = self.local if codebook else None
-        both = torch.cat([codes, codes]) if guided else codes
-        logits = self.lm(both, self.text, self.text_mask, mask, codebook, self.cache)[:, 0].float()
+        logits = self.whole.logits(codebook, frames, guided=guided).float()
         return guide(logits, cfg) if guided else logits
 
 
@@ -219,22 +137,28 @@ class _Job:
     choose: Choose
     rescore: Rescore | None
     prompt: Tensor  # [B, K, P]
+    watch: Stopwatch
 
-    def fill(self, codes: Tensor, codebook: int, steps: Sequence[Step]) -> None:
-        """Fills one codebook of ``codes`` [B, K, T] in place."""
-        mask_token = self.net.lm.config.mask_token
+    def fill(self, codebook: int, steps: Sequence[Step]) -> None:
+        """Fills one codebook of the network's codes [B, K, T] in place."""
+        codes, config = self.net.codes, self.net.whole.lm.config
         row = codes[:, codebook]  # a view
         scores = self.spans.start(len(codes), codes.device)
         for step in steps:
-            hidden = self.spans.hide(scores, step.n_hidden)
-            row.masked_fill_(hidden, mask_token)
+            hidden = frames, really = self.spans.hide(scores, step.n_hidden)
+            row.scatter_(1, frames, torch.where(really, config.mask_token, row.gather(1, frames)))
             row[:, : self.prompt.shape[2]] = self.prompt[:, codebook]
-            logits = self.net.logits(codes, codebook, step.cfg)
-            tokens, probs = sample(logits, step.temperature, self.settings, self.choose)
-            drawn = row == mask_token
-            row.copy_(torch.where(drawn, tokens, row))
+            logits = self.net.logits(codebook, frames, step.cfg)
+            noise = None
+            if not self.settings.greedy:  # that of all frames is drawn, so that it does not depend on what is hidden
+                noise = take(draw(self.choose, len(codes), codes.shape[2], config.card, codes.device), frames)
+            tokens, probs = sample(logits, step.temperature, self.settings, self.choose, noise)
+            before = row.gather(1, frames)
+            drawn = before == config.mask_token
+            row.scatter_(1, frames, torch.where(drawn, tokens, before))
             if self.rescore:
-                probs = self.rescore(codes, probs, codebook)
+                with self.watch.stage("rescorer"):
+                    probs = self.rescore(codes, probs, codebook, frames)
             scores = self.spans.score(probs, hidden, drawn)
 
 

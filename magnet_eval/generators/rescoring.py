@@ -35,6 +35,6 @@ class Rescorer:
         ahead = logits[:, codebook : codebook + codes.shape[2]]  # step s predicts frame s - codebook
         return ahead.softmax(-1).gather(-1, codes[:, codebook, :, None])[..., 0]
 
-    def __call__(self, codes: Tensor, own: Tensor, codebook: int) -> Tensor:
-        """MAGNeT's ``own`` probabilities [B, T] of the tokens it drew, mixed with this model's."""
-        return mix(own, self.probabilities(codes, codebook), self.settings)
+    def __call__(self, codes: Tensor, own: Tensor, codebook: int, frames: Tensor) -> Tensor:
+        """MAGNeT's ``own`` probabilities [B, N] of the tokens it drew at frames [B, N], mixed with this model's."""
+        return mix(own, self.probabilities(codes, codebook).gather(1, frames), self.settings)

@@ -9,6 +9,7 @@ Backbone of MusicGen (Copet et al., 2023) and MAGNeT (Ziv et al., 2024).
 import dataclasses
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -45,17 +46,38 @@ class LMConfig:
 class Cache:
     """Keys and values that later calls reuse: the text's (always), and earlier steps' (where ``steps`` > 0)."""
 
-    def __init__(self, lm: "LanguageModel", text: Tensor, *, batch: int = 0, steps: int = 0) -> None:
+    @torch.no_grad()
+    def __init__(
+        self, lm: "LanguageModel", text: Tensor, text_mask: Tensor | None = None, *, batch: int = 0, steps: int = 0
+    ) -> None:
         """Room for ``steps`` positions of ``batch`` rows, taken at once so that no call copies the past."""
-        layers = lm.transformer.layers
-        self.text = [layer.cross_attention.keys_values(text) for layer in layers]
+        self.lm = lm
+        config, n = lm.config, len(lm.layers)
+        head = config.dim // config.num_heads
+        self.text = text.new_empty(n, 2, len(text), config.num_heads, text.shape[1], head)
+        self.past = text.new_empty(n, 2, batch, config.num_heads, steps, head)
+        self.text_mask: Tensor | None = None
+        self.listen(text, text_mask)
+
+    @torch.no_grad()
+    def listen(self, text: Tensor, text_mask: Tensor | None) -> None:
+        """Begins anew, with another text [B, S, d] and mask [B, S] of the same size."""
         self.length = 0
-        shape = (batch, lm.config.num_heads, steps, lm.config.dim // lm.config.num_heads)
-        self.past = [(text.new_empty(shape), text.new_empty(shape)) for _ in layers] if steps else []
+        for layer, kept in zip(self.lm.layers, self.text, strict=True):
+            for old, new in zip(kept, layer.cross_attention.keys_values(text), strict=True):
+                old.copy_(new)
+        if text_mask is None:
+            self.text_mask = None
+            return
+        seen = torch.zeros_like(visible(text_mask), dtype=text.dtype).masked_fill_(~visible(text_mask), -math.inf)
+        if self.text_mask is None:
+            self.text_mask = seen
+        else:
+            self.text_mask.copy_(seen)
 
     def append(self, layer: int, keys: Tensor, values: Tensor) -> KeysValues:
         """Keeps one layer's new keys and values; returns all so far."""
-        if not self.past:
+        if not self.past.numel():
             return keys, values
         end = self.length + keys.shape[2]
         kept = self.past[layer]
@@ -65,7 +87,7 @@ class Cache:
 
     def advance(self, positions: int) -> None:
         """Called once per forward pass, after all layers have appended."""
-        if self.past:
+        if self.past.numel():
             self.length += positions
 
 
@@ -117,7 +139,7 @@ class Layer(nn.Module):
 
     def add_text(self, x: Tensor, text: KeysValues, text_mask: Tensor | None) -> Tensor:
         """Adds what the text says. Rows of x beyond the text's have no text and stay as they are."""
-        rows = text[0].shape[0]
+        rows = len(text[0])
         if rows == 0:
             return x
         told, untold = x[:rows], x[rows:]
@@ -151,7 +173,23 @@ class LanguageModel(nn.Module):
         self.transformer = nn.ModuleDict({"layers": nn.ModuleList(Layer(config) for _ in range(config.num_layers))})
         self.out_norm = nn.LayerNorm(d)
         self.linears = nn.ModuleList(nn.Linear(d, config.card, bias=False) for _ in range(config.n_q))
+        self.kept: dict[Any, Any] = {}  # what decoders keep between calls, see graphs.py and products.py
         self._initialise()
+
+    @property
+    def layers(self) -> nn.ModuleList:
+        """The transformer's."""
+        return self.transformer["layers"]
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.out_norm.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What it computes in."""
+        return self.out_norm.weight.dtype
 
     @torch.no_grad()
     def _initialise(self) -> None:
@@ -188,9 +226,8 @@ class LanguageModel(nn.Module):
         x = x + sinusoids(start, codes.shape[2], self.config.dim, codes.device).to(x.dtype)
         causal = attention_mask is None and self.config.causal and codes.shape[2] > 1
         if text_mask is not None:
-            # a text without a single token is all zeros: let it look at them, for a softmax over nothing is NaN
-            text_mask = (text_mask | ~text_mask.any(-1, keepdim=True))[:, None, None]  # [B', 1, 1, S]
-        for index, layer in enumerate(self.transformer["layers"]):
+            text_mask = visible(text_mask)
+        for index, layer in enumerate(self.layers):
             q, k, v = layer.self_attn.queries_keys_values(layer.norm1(x))
             if cache:
                 k, v = cache.append(index, k, v)
@@ -202,6 +239,14 @@ class LanguageModel(nn.Module):
         x = self.out_norm(x)
         heads = self.linears if codebook is None else [self.linears[codebook]]
         return torch.stack([head(x) for head in heads], dim=1)
+
+
+def visible(text_mask: Tensor) -> Tensor:
+    """What of a text may be looked at: [B, 1, 1, S] of its mask [B, S].
+
+    A text without a single token is all zeros and may be looked at, for a softmax over nothing is NaN.
+    """
+    return (text_mask | ~text_mask.any(-1, keepdim=True))[:, None, None]
 
 
 def local_mask(frames: int, context: int, device: torch.device | str = "cpu") -> Tensor | None:

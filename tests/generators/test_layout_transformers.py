@@ -78,8 +78,8 @@ def model(folder: Path, **changes) -> Model:
 def generate(folder: Path, **changes) -> tuple[torch.Tensor, np.ndarray]:
     """Tokens [B, K, T] and waveforms [B, samples]."""
     generator = generators.build(model(folder, **changes), "cpu")
-    codes, decode = [], generator.codec.decode
-    generator.codec.decode = lambda rows, **how: (codes.append(rows), decode(rows, **how))[1]
+    codes, decode = [], generator.codec.waveforms
+    generator.codec.waveforms = lambda rows, **how: (codes.append(rows), decode(rows, **how))[1]
     made = generator.generate([Prompt(str(i), text, FRAMES / 50) for i, text in enumerate(TEXTS)], [1, 2])
     return torch.cat(codes), np.concatenate(made.audio)
 

@@ -128,8 +128,8 @@ def run(zoo, family, seconds, seeds=(1, 2, 3), **changes):
     parts = {role: str(zoo / folder) for role, folder in (("checkpoint", "lm"), ("text", "text"), ("codec", "codec"))}
     settings = {"decoding": DECODING[family], **parts, **changes}
     generator = generators.build(Model(family=family, **settings), "cpu")
-    seen, decode = [], generator.codec.decode
-    generator.codec.decode = lambda codes, one_by_one: seen.append(codes) or decode(codes, one_by_one=one_by_one)
+    seen, decode = [], generator.codec.waveforms
+    generator.codec.waveforms = lambda codes, one_by_one: seen.append(codes) or decode(codes, one_by_one=one_by_one)
     texts = ("slow waltz", "fast drums and bass, 140 bpm", "jig")[: len(seeds)]
     made = generator.generate([Prompt(id=text, text=text, seconds=seconds) for text in texts], list(seeds))
     return seen[0], made

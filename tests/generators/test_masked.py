@@ -5,8 +5,9 @@ import torch
 
 from magnet_eval.decoding import MaskedDecoding, Rescoring
 from magnet_eval.generators import masked, rescoring
-from magnet_eval.generators.masked import OverlappingSpans, WholeSpans, made_frames, schedule
+from magnet_eval.generators.masked import made_frames, schedule
 from magnet_eval.generators.sampling import chooser, sample
+from magnet_eval.generators.spans import FIXED, OverlappingSpans, WholeSpans, n_spans
 from magnet_eval.generators.transformer import LanguageModel, LMConfig, causal_mask, local_mask
 from magnet_eval.lookup import UserError
 
@@ -72,14 +73,16 @@ def test_length_rule():
 def test_whole_spans_hide_the_least_certain():
     spans = WholeSpans(frames=12, prompt=0, span_len=3, scoring="max")
     probs = torch.tensor([[0.9, 0.1, 0.1, 0.2, 0.3, 0.2, 0.5, 0.1, 0.1, 0.8, 0.8, 0.8]])
-    everything = torch.ones(1, 12, dtype=torch.bool)
-    scores = spans.score(probs, everything, everything)
+    yes = torch.ones(1, 12, dtype=torch.bool)
+    everything = torch.arange(12)[None], yes
+    scores = spans.score(probs, everything, yes)
     assert scores[0].tolist() == pytest.approx([0.1, 0.7, 0.5, 0.2])
-    hidden = spans.hide(scores, 2)
-    assert hidden[0].nonzero().flatten().tolist() == [3, 4, 5, 6, 7, 8]
+    hidden = frames, really = spans.hide(scores, 2)
+    assert frames[0].tolist() == [3, 4, 5, 6, 7, 8] and really.all()
     # what was not hidden this round is never hidden again
-    assert (spans.score(probs, hidden, hidden)[0, [0, 3]] == masked.FIXED).all()
-    product = WholeSpans(12, 0, 3, "prod").score(probs, everything, everything)
+    again = spans.score(probs[:, 3:9], hidden, really)
+    assert (again[0, [0, 3]] == FIXED).all() and again[0, 1:3].tolist() == pytest.approx([0.7, 0.5])
+    product = WholeSpans(12, 0, 3, "prod").score(probs, everything, yes)
     assert product[0].tolist() == pytest.approx([-torch.tensor(p).log().item() for p in (0.009, 0.012, 0.005, 0.512)])
 
 
@@ -88,10 +91,29 @@ def test_overlapping_spans_hide_about_as_many_frames_as_asked(target):
     generator = torch.Generator().manual_seed(target)
     spans = OverlappingSpans(frames=50, prompt=0, span_len=3)
     scores = torch.rand(3, 50, generator=generator)
-    hidden = spans.hide(scores, target)
-    assert ((hidden.sum(1) - max(target, 3)).abs() <= 3).all()  # one span more or less
+    frames, really = spans.hide(scores, target)
+    assert all(len(row.unique()) == len(row) == min(max(target, 3) + 3, 50) for row in frames)
+    assert ((really.sum(1) - max(target, 3)).abs() <= 3).all()  # one span more or less
     worst = scores.unfold(1, 3, 1).sum(-1).argmax(1)
+    hidden = torch.zeros(3, 50, dtype=torch.bool).scatter_(1, frames, really)
     assert all(hidden[b, worst[b] : worst[b] + 3].all() for b in range(3))
+
+
+def test_spans_are_counted_as_a_bisection_in_python_counts_them():
+    """All clips at once, in as many steps as the worst case needs, against one clip after the other."""
+    generator = torch.Generator().manual_seed(0)
+    for target in range(3, 120):
+        covered = (3 + torch.randint(0, 4, (5, 130), generator=generator).cumsum(1)).clamp(max=130)
+        expected = []
+        for row in covered.tolist():
+            low, high = target // 3, target - 2
+            middle = chosen = round((low + high) / 2)
+            while low < middle < high:
+                chosen = middle
+                low, high = (low, chosen) if row[chosen - 1] > target else (chosen, high)
+                middle = round((low + high) / 2)
+            expected.append(chosen)
+        assert n_spans(covered, target, 3)[:, 0].tolist() == expected
 
 
 def test_local_mask_is_eleven_frames_wide():
@@ -130,7 +152,7 @@ def test_everything_is_filled_and_prompts_are_kept(lm, text, arrangement, schedu
     assert made.codes.shape == (2, 4, 48 if arrangement == "nonoverlap" else 50)
     assert made.codes.max() < lm.config.mask_token
     assert torch.equal(made.codes[..., :13], prompt)
-    assert made.seconds["tokens"] > 0
+    assert all(made.seconds[f"codebook {k}"] > 0 for k in (1, 2, 3, 4))
 
 
 def test_unguided_half_is_left_out_where_it_has_no_weight(lm, text):
@@ -162,7 +184,8 @@ def test_sampling_draws_the_given_distribution():
         (MaskedDecoding(top_p=0.0, top_k=2), [2 / 3, 1 / 3, 0, 0, 0]),
         (MaskedDecoding(top_p=0.8), [5 / 9, 2.5 / 9, 1.5 / 9, 0, 0]),
     ):
-        tokens, confidence = sample(logits, 1.0, settings, chooser("per_clip", [7]))
+        choose = chooser("per_clip", [7])
+        tokens, confidence = sample(logits, 1.0, settings, choose, choose.draw(1, n, 5))
         share = torch.bincount(tokens[0], minlength=5) / n
         error = 5 * (torch.tensor(allowed) * (1 - torch.tensor(allowed)) / n).sqrt()
         assert ((share - torch.tensor(allowed)).abs() <= error).all()
@@ -200,8 +223,8 @@ def test_rescorer_probabilities_are_the_teacher_forced_ones(musicgen_vectors):
     for k in range(4):
         expected = logits[:, k].softmax(-1).gather(-1, codes[:, k, :, None])[..., 0]
         assert torch.allclose(judge.probabilities(codes, k)[valid[:, k]], expected[valid[:, k]], atol=1e-5)
-    own = torch.full((4, 20), 0.5)
-    assert torch.allclose(judge(codes, own, 1), 0.25 + judge.probabilities(codes, 1) / 2)
+    own, frames = torch.full((4, 20), 0.5), torch.arange(20).repeat(4, 1)
+    assert torch.allclose(judge(codes, own, 1, frames), 0.25 + judge.probabilities(codes, 1) / 2)
 
 
 @pytest.mark.parametrize(

@@ -191,7 +191,7 @@ def test_two_published_models_make_a_hybrid(hub):
     assert "hf download facebook/musicgen-small state_dict.bin" in str(caught.value)
     hub("facebook/musicgen-small", DATA / "musicgen")
     made = generators.build(hybrid, "cpu").generate([PROMPT], [1])
-    assert set(made.stage_seconds) == {"text", "prefill", "decode", "tokens", "codec"}
+    assert set(made.stage_seconds) >= {"text", "prefill", "decode", "codebook 1", "codebook 4", "codec"}
     rescored = small("rescored-magnet-small-30secs")
     assert generators.build(rescored, "cpu").generate([PROMPT], [1]).iterations == 5
 

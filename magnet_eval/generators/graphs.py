@@ -1,0 +1,55 @@
+"""CUDA graphs: work over buffers that keep their places, recorded once and replayed without Python."""
+
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Graphs:
+    """The recordings of one set of buffers. On other devices, all work just runs."""
+
+    def __init__(self, device: torch.device) -> None:
+        """Without recordings."""
+        self.device = device
+        self.pool = torch.cuda.graph_pool_handle() if device.type == "cuda" else None
+        self.recorded: dict[Hashable, tuple[Any, Tensor]] = {}
+
+    def run(self, key: Hashable, work: Callable[[], Tensor]) -> Tensor:
+        """What ``work`` returns, to be read before the next run; ``key`` names all that it depends on beside buffers.
+
+        The first time it runs as it is, which loads kernels and libraries; its recording is for the times after that.
+        """
+        if self.device.type != "cuda":
+            return work()
+        if key in self.recorded:
+            graph, result = self.recorded[key]
+            graph.replay()
+            return result
+        with torch.cuda.device(self.device):
+            here, side = torch.cuda.current_stream(), torch.cuda.Stream()
+            side.wait_stream(here)
+            with torch.cuda.stream(side):
+                first = work()
+            here.wait_stream(side)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, pool=self.pool):
+                result = work()  # recorded, not run
+        self.recorded[key] = graph, result
+        return first
+
+
+def kept(holder: Any, kind: Callable[..., Any], *shape: Any) -> Any:
+    """``kind(holder, *shape)``; on CUDA the one of an earlier call, whose recordings are good for these buffers alone.
+
+    shape: the batch first. Buffers of another batch are let go, for a sweep over batches would fill the memory.
+    """
+    if holder.device.type != "cuda":
+        return kind(holder, *shape)
+    key = (kind, *shape)
+    for other in [other for other in holder.kept if other[1] != shape[0]]:
+        del holder.kept[other]
+    if key not in holder.kept:
+        holder.kept[key] = kind(holder, *shape)
+    return holder.kept[key]
