@@ -14,7 +14,8 @@ from typing import Any
 import pandas as pd
 
 from magnet_eval.lookup import UserError
-from magnet_eval.report import speed_tables, tables
+from magnet_eval.records import Score
+from magnet_eval.report import ablation, people, speed_tables, tables
 from magnet_eval.report.data import Data, load
 from magnet_eval.report.provenance import provenance
 from magnet_eval.store import RunFolder, write_atomic
@@ -44,6 +45,10 @@ def titled(data: Data) -> Iterator[tuple[str, str, tables.Table]]:
     """The tables that have rows: title, heading of the first column, table."""
     yield "Quality", "System", tables.quality(data)
     yield "Differences", "Difference", tables.comparisons(data.comparisons)
+    yield "People", "System", people.means(data)
+    yield "People, differences", "Difference", tables.comparisons([row for row in data.people if row.versus])
+    if changed := ablation.find(data):
+        yield f"Ablation of {changed.model}", "System", ablation.settings_table(data, changed)
     for batch in data.batches:
         for table in speed_tables.timed(data, batch):
             yield f"Speed, batch {batch}", "System", table
@@ -60,7 +65,7 @@ def facts(data: Data) -> list[str]:
     kept = [f"{name}: {made[name]}" for name in ("Protocol", "Prompts", "Hardware", "Commit") if name in made]
     tiny = ["Metrics marked tiny are judged by small networks of this package and compare with no published number"]
     has_tiny = any("(tiny)" in column.label for _, _, table in shown(data) for column in table.columns)
-    return [*kept, *(tiny if has_tiny else []), *(f"Mind: {line}" for line in data.manifest.get("warnings", []))]
+    return [*kept, *(tiny if has_tiny else []), *(f"Mind: {line}" for line in data.warnings)]
 
 
 def title_of(column: tables.Column, arrow: str) -> str:
@@ -77,7 +82,7 @@ def markdown(data: Data) -> str:
 
     def cell_text(cell: tables.Cell) -> str:
         value = f"**{cell.text}**" if cell.mark == "best" else cell.text
-        sign = {"tied": "≈", "better": "▲", "worse": "▼"}.get(cell.mark, "")
+        sign = {"tied": "≈", "same": "=", "better": "▲", "worse": "▼"}.get(cell.mark, "")
         return " ".join(part for part in (value, sign, cell.interval.replace("[", "\\["), cell.note) if part)
 
     parts = [f"# {escaped(provenance(data)['title'])}", ""]
@@ -102,7 +107,7 @@ def latex(data: Data) -> str:
     def cell_text(cell: tables.Cell) -> str:
         value = latex_text(cell.text)
         value = rf"\textbf{{{value}}}" if cell.mark == "best" else value
-        sign = {"tied": r"$\approx$", "better": r"$\blacktriangle$", "worse": r"$\blacktriangledown$"}
+        sign = {"tied": r"$\approx$", "same": "$=$", "better": r"$\blacktriangle$", "worse": r"$\blacktriangledown$"}
         small = " ".join(latex_text(part) for part in (cell.interval, cell.note) if part)
         small = rf"{{\footnotesize {small}}}" if small else ""
         return " ".join(part for part in (value, sign.get(cell.mark, ""), small) if part)
@@ -125,8 +130,9 @@ def latex(data: Data) -> str:
 
 def frame(data: Data) -> pd.DataFrame:
     """Every Score row, a column per field; ``params`` as JSON."""
-    names = [field.name for field in dataclasses.fields(data.scores[0])] if data.scores else []
-    rows = [{**dataclasses.asdict(row), "params": json.dumps(dict(row.params), sort_keys=True)} for row in data.scores]
+    names = [field.name for field in dataclasses.fields(Score)]
+    every = [*data.scores, *data.agreements]
+    rows = [{**dataclasses.asdict(row), "params": json.dumps(dict(row.params), sort_keys=True)} for row in every]
     return pd.DataFrame(rows, columns=names)
 
 
@@ -150,7 +156,7 @@ def parquet(data: Data) -> bytes:
 def as_json(data: Data) -> str:
     """Protocol, systems and every Score row."""
     content: dict[str, Any] = {name: value for name, value in data.manifest.items() if name != "history"}
-    content["scores"] = [dataclasses.asdict(row) for row in data.scores]
+    content["scores"] = [dataclasses.asdict(row) for row in (*data.scores, *data.agreements)]
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 

@@ -42,7 +42,7 @@ def facts(data: Data, metric: str) -> str:
     rows = [row for row in data.people if row.metric == metric]
     counts = [f"{span(values)} {what}" for what in ("raters", "prompts") if (values := params(rows, what))]
     margins = [f"equivalent: shown to be within ±{margin:g} points" for margin in params(rows, "margin")]
-    rules = sorted({f"raters left out by {row.preset}" if row.preset != "all-raters" else "all raters" for row in rows})
+    rules = sorted({f"raters screened by {row.preset}" if row.preset != "all-raters" else "all raters" for row in rows})
     n = span(sorted({row.n for row in rows if not row.versus}))
     return f"{shown_label(rows[0])}: " + " · ".join([*counts, f"{n} answers a system", *rules, *margins])
 

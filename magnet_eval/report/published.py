@@ -1,18 +1,19 @@
-"""Measured numbers beside published ones made alike: same protocol, model as it ships, preset with its own weights.
+"""Measured numbers beside published ones made alike: protocol and model as they ship, preset with its own weights.
 
 The published ones are in results/published/, each with its source; what is not there is not shown as published.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import yaml
 
-from magnet_eval import zoo
+from magnet_eval import config, zoo
 from magnet_eval.records import Score
 from magnet_eval.report.data import Data, shown_label
 from magnet_eval.report.numbers import interval_text, number, value_text
+from magnet_eval.typed import typed
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,30 @@ class Beside:
 def beside(data: Data) -> list[Beside]:
     """Every measured score that a published one stands beside; none for a protocol of which nothing is published."""
     name = data.manifest.get("protocol", {}).get("name", "")
-    return [row for table in tables(name) for row in _rows(data, table)]
+    found = list(tables(name))
+    return [row for table in found for row in _rows(data, table)] if found and not is_changed(data) else []
+
+
+def is_changed(data: Data) -> bool:
+    """Whether the run was of other prompts, lengths or real clips than its protocol as it ships.
+
+    Where the files lie is each machine's own. A run that does not say what it was of counts as changed.
+    """
+    made = data.manifest["protocol"]
+    ships = shipped(config.Protocol, "protocols", made["name"])
+
+    def asked(protocol: Mapping[str, Any], block: str) -> dict[str, Any]:
+        return {key: value for key, value in protocol.get(block, {}).items() if key not in ("path", "audio")}
+
+    return made.get("version") != ships["version"] or any(
+        asked(made, block) != asked(ships, block) for block in ("prompts", "reference")
+    )
+
+
+def shipped(kind: type[Any], folder: str, name: str) -> dict[str, Any]:
+    """A protocol or model as it comes with the package, whatever a user's own of that name says."""
+    path = zoo.root() / folder / f"{name}.yaml"
+    return asdict(typed(kind, {**yaml.safe_load(path.read_text(encoding="utf-8")), "name": name}))
 
 
 def tables(protocol: str) -> Iterator[dict[str, Any]]:
@@ -48,17 +72,20 @@ def _rows(data: Data, table: dict[str, Any]) -> Iterator[Beside]:
     for row in data.quality:
         model = data.manifest.get("systems", {}).get(row.system, {})
         published = table["scores"].get(model.get("name"), {}).get(row.metric)
-        if published is None or row.preset != table["presets"][row.metric] or _is_changed(data, row):
+        if published is None or row.preset != table["presets"][row.metric] or _is_other(data, row):
             continue
         yield _row(row, published, table)
 
 
-def _is_changed(data: Data, row: Score) -> bool:
-    """Whether the protocol changes the model's own settings for this system, or the weights behind the preset."""
-    protocol = data.manifest.get("protocol", {})
+def _is_other(data: Data, row: Score) -> bool:
+    """Whether the model is not the one that ships, with its settings, or the metric's network not the preset's."""
+    protocol, model = data.manifest["protocol"], data.manifest.get("systems", {}).get(row.system, {})
     if protocol.get("metrics", {}).get(row.metric, {}).get("weights"):
         return True
-    return any(system.get("label") == row.system and system.get("set") for system in protocol.get("systems", []))
+    if any(system.get("label") == row.system and system.get("set") for system in protocol.get("systems", [])):
+        return True
+    ships = shipped(config.Model, "models", model["name"])
+    return any(model.get(name) != ships[name] for name in ("family", "checkpoint", "preset", "decoding", "padding"))
 
 
 def _row(row: Score, published: float, table: dict[str, Any]) -> Beside:

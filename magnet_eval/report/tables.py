@@ -147,6 +147,8 @@ def comparisons(rows: Sequence[Score]) -> Table:
             )
         sided = " (one-sided)" if row.params.get("one_sided") else ""
         p_value = p_text(row.p_value) + sided if row.p_value is not None else ""
+        if verdict == "same" and {"margin", "equivalence_p"} <= set(row.params):
+            p_value = f"within ±{row.params['margin']:g}, {p_text(row.params['equivalence_p'])}"
         return Cell(value_text(row), interval_text(row), verdict, p_value)
 
     columns = [heading([row for row in rows if row.metric == metric]) for metric in metrics]

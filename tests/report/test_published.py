@@ -1,5 +1,7 @@
 """Published numbers: beside measured ones of the same kind, and nowhere else."""
 
+from dataclasses import asdict
+
 import pytest
 
 from magnet_eval import config, zoo
@@ -21,18 +23,22 @@ def measured(tmp_path):
         preset="audiocraft-tf",
         set=None,
         weights=None,
+        prompts=None,
+        reference=None,
+        version=None,
+        padding=None,
     ):
         folder = RunFolder(tmp_path / "run-v1")
         row = Score(protocol, 1, "mine", metric, "FAD", 4.5, "", "lower", 5000, 4.3, 4.7, preset=preset)
         folder.replace_scores([row], lambda row: True)
-        folder.update_manifest(
-            protocol={
-                "name": protocol,
-                "systems": [{"model": model, "label": "mine", "set": set or {}}],
-                "metrics": {metric: {"preset": [preset], "weights": weights}},
-            },
-            systems={"mine": {"name": model, "family": "masked"}},
-        )
+        made = asdict(config.load_protocol(protocol))
+        made["prompts"] |= {"path": "/elsewhere/musiccaps.jsonl", **(prompts or {})}
+        made["reference"] |= reference or {}
+        made["version"] = version or made["version"]
+        made["systems"] = [{"model": model, "label": "mine", "set": set or {}}]
+        made["metrics"] = {metric: {"preset": [preset], "weights": weights}}
+        about = asdict(config.load_model(model))
+        folder.update_manifest(protocol=made, systems={"mine": {**about, "padding": padding or about["padding"]}})
         return load(folder)
 
     return make
@@ -51,9 +57,10 @@ def test_a_measured_number_stands_beside_its_published_one(measured, tmp_path):
     "other",
     [
         {"protocol": "musiccaps-native"}, {"preset": "native"}, {"model": "magnet-tiny"}, {"metric": "kl_mtt_tiny"},
-        {"set": {"decoding.steps": [60, 10, 10, 10]}}, {"weights": "another.pth"},
+        {"set": {"decoding.steps": [60, 10, 10, 10]}}, {"weights": "another.pth"}, {"prompts": {"seconds": 5.0}},
+        {"prompts": {"n": 10}}, {"reference": {"split": "balanced"}}, {"version": 99}, {"padding": "other"},
     ],
-    ids=lambda other: next(iter(other)),
+    ids=lambda other: "-".join(map(str, next(iter(other.items())))),
 )  # fmt: skip
 def test_nothing_published_is_shown_for_something_else(measured, other, tmp_path):
     data = measured(**other)
