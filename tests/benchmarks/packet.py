@@ -24,13 +24,14 @@ PROMPTS = 30
 BARS = {"prepare": 30.0, "check": 5.0}  # seconds
 
 
-def timed(*words: str) -> tuple[float, float]:
-    """Wall seconds and peak memory in GB of one call of magnet-eval study; the peak is that of the largest so far."""
-    start = time.perf_counter()
+def timed(*words: str) -> tuple[float, float, float]:
+    """Wall and CPU seconds and peak memory in GB of one call of magnet-eval study; the peak is the largest so far."""
+    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, "-m", "magnet_eval", "study", *words], check=True, stdout=subprocess.DEVNULL)
-    seconds = time.perf_counter() - start
+    seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
     unit = 1e9 if sys.platform == "darwin" else 1e6  # bytes there, kilobytes elsewhere
-    return seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / unit
+    return seconds, cpu, after.ru_maxrss / unit
 
 
 def main() -> None:
@@ -55,9 +56,12 @@ def main() -> None:
         f"{n_pages} pages, {n_stimuli} stimuli, {size:.0f} MB. prepare ends with a check of its own; times "
         "are of whole commands.",
         "",
-        "| what | seconds | bar | peak memory, GB |",
-        "|---|---:|---:|---:|",
-        *(f"| {name} | {seconds:.1f} | {BARS[name]:g} | {memory:.2f} |" for name, seconds, memory in rows),
+        "| what | seconds | bar | CPU seconds | peak memory, GB |",
+        "|---|---:|---:|---:|---:|",
+        *(
+            f"| {name} | {seconds:.1f} | {BARS[name]:g} | {cpu:.1f} | {memory:.2f} |"
+            for name, seconds, cpu, memory in rows
+        ),
     ]
     RESULT.write_text("\n".join(lines) + "\n", encoding="utf-8")
     sys.stdout.write(RESULT.read_text(encoding="utf-8"))
