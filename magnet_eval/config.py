@@ -162,7 +162,8 @@ class MetricChoice:
     """A metric of a protocol. In YAML the name of a preset is enough."""
 
     preset: list[str] = field(default_factory=list)  # one or more of the metric's; none: its first
-    weights: str | None = None  # the embedder's, in place of where they are looked for
+    weights: str | None = None  # the embedder's, in place of where they are looked for: a path, a name, a hub id
+    sha256: str | None = None  # that their file must have, or the first digits of it
 
     @classmethod
     def from_text(cls, preset: str) -> "MetricChoice":
@@ -223,6 +224,7 @@ class Run:
     device: str | None = option(None, "auto, cpu, cuda or cuda:N")
     batch: int | None = option(None, "clips generated at a time; changes audio in the reference modes only")
     seed: int | None = option(None, "of everything random")
+    json: bool = option(False, "one JSON document in place of the table; --json is the same")
 
     def __post_init__(self) -> None:
         """Puts the choices into the protocol, so that nothing below looks at two places."""

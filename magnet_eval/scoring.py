@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from magnet_eval import config, embedders, inspection, metrics, speed, stats
-from magnet_eval.embedding import EmbeddingCache, Hearing, Item
+from magnet_eval.embedders import sources
+from magnet_eval.embedding import Card, EmbeddingCache, Hearing, Item
 from magnet_eval.lookup import UserError
 from magnet_eval.metrics import Metric
 from magnet_eval.metrics.control import TextControl, text_control
@@ -50,7 +51,10 @@ def score(protocol: config.Protocol, folder: RunFolder, progress: Progress) -> b
     folder.update_manifest(
         checks=scorer.inspect(),
         warnings_of_scores=scorer.warnings,
-        embedders={named(*name): card.fingerprint for name, card in scorer.embedding.cards.items()},
+        embedders={
+            named(*name): {"fingerprint": card.fingerprint, "files": scorer.hashes(card)}
+            for name, card in scorer.embedding.cards.items()
+        },
         baseline=scorer.baseline,
     )
     return scorer.has_worked
@@ -72,8 +76,11 @@ def check(protocol: config.Protocol) -> None:
     chosen = chosen_metrics(protocol)
     for metric in chosen:
         missing = embedders.missing(metric.embedder, metric.options)
-        if missing:
-            raise UserError(f"metric {metric.name} ({metric.preset}): {missing}")
+        wrong = missing or sources.mismatch(metric.options.get("weights", ""), protocol.metrics[metric.name].sha256)
+        source = sources.SOURCES.get(str(metric.options.get("weights")))
+        wrong = wrong or Hearing.of(metric).misfit(source and source.rate)
+        if wrong:
+            raise UserError(f"metric {metric.name} ({metric.preset}): {wrong}")
     if any(metric.needs in REAL_SETS for metric in chosen):
         read_reference(protocol.reference)
     paired = next((metric for metric in chosen if metric.has_reference and metric.needs not in REAL_SETS), None)
@@ -302,6 +309,20 @@ class Scorer:
         self.rows.append(row)
 
     def params(self, metric: Metric, against: list[Item] | None) -> dict[str, Any]:
-        """What a row was computed with."""
-        n_reference = {"n_reference": len(against)} if against and metric.needs.startswith("reference_") else {}
-        return {"embedder": metric.embedder, **n_reference}
+        """What a row was computed with; ``weights`` says whether the network is the published one (see sources.py)."""
+        found: dict[str, Any] = {"embedder": metric.embedder}
+        if against and metric.needs.startswith("reference_"):
+            found["n_reference"] = len(against)
+        shipped = metrics.PRESETS.get((metric.name, metric.preset), metric).options.get("weights", "")
+        hashes = self.hashes(self.embedding.card(Hearing.of(metric)))
+        standing = sources.standing(str(shipped), hashes)
+        if standing:
+            found["weights"] = standing
+        if standing == "other":
+            wanted = sources.SOURCES[str(shipped)].sha256[:12]
+            self.warn(f"{metric.label} ({metric.preset}) is not judged by the published {shipped} (sha256 {wanted}...)")
+        return found
+
+    def hashes(self, card: Card) -> dict[str, str]:
+        """sha256 of each file of an embedder, by its name."""
+        return {Path(path).name: content for path, content in card.files.items()}

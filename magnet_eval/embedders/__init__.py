@@ -52,7 +52,7 @@ class Embedder(Protocol):
     files: Sequence[Path]  # all that ``fingerprint`` reads: while they are unchanged, so is it
 
     def embed(self, audio: np.ndarray) -> np.ndarray:
-        """Mono [T] at ``sample_rate`` -> frames float32 [n, d], at least one."""
+        """Mono [T] at ``sample_rate`` -> frames float32 [n, d], at least one; or [2, T], behind a stereo front."""
         ...
 
     def fingerprint(self) -> str:
@@ -84,11 +84,8 @@ def missing(name: str, options: Mapping[str, Any]) -> str:
     chosen = str(options.get("weights") or "")
     if not chosen:
         return ""
-    if chosen not in sources.SOURCES and not Path(chosen).exists():
-        near = lookup.nearest(chosen, sources.SOURCES) or sorted(sources.SOURCES)[:3]
-        return f"there are no weights {chosen}. Give a path or a name, e.g. {', '.join(near)}; all: magnet-eval doctor."
     try:
-        place = sources.weights_of(chosen) if chosen in sources.SOURCES else Path(chosen)
+        place = sources.place_of(chosen)
         if name in TOKENIZERS and not place.is_dir():
             sources.weights_of(TOKENIZERS[name])
     except lookup.UserError as error:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from magnet_eval.embedders import hash_of
-from magnet_eval.embedders.network import fill, in_batches, place_of, read_state, samples_of
+from magnet_eval.embedders.network import fill, in_batches, read_state, samples_of
+from magnet_eval.embedders.sources import place_of
 from magnet_eval.embedders.wavlm import DEPTH, DIM, WavLM
 from magnet_eval.generators.layouts import WEIGHTS, read_json
 from magnet_eval.lookup import UserError

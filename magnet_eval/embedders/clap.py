@@ -16,7 +16,8 @@ from torch import Tensor
 
 from magnet_eval.embedders import hash_of
 from magnet_eval.embedders.clap_layout import load
-from magnet_eval.embedders.network import batch_on, place_of, samples_of
+from magnet_eval.embedders.network import batch_on, samples_of
+from magnet_eval.embedders.sources import place_of
 from magnet_eval.lookup import UserError, check
 
 SAMPLE_RATE, WINDOW = 48_000, 480_000  # 10 s

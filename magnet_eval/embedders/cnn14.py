@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from magnet_eval.embedders import hash_of
-from magnet_eval.embedders.network import batch_on, fill, in_batches, place_of, read_state, samples_of
+from magnet_eval.embedders.network import batch_on, fill, in_batches, read_state, samples_of
+from magnet_eval.embedders.sources import place_of
 from magnet_eval.lookup import UserError
 
 RATES = {256: 8_000, 512: 16_000, 1024: 32_000}  # window in samples -> Hz

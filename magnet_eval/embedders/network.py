@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from magnet_eval.embedders import sources
 from magnet_eval.generators.checkpoints import pick_device, read_pickled, read_weights
 from magnet_eval.lookup import UserError
 
@@ -18,13 +17,6 @@ ARRAYS = [
     np.dtype,
     *{type(np.dtype(kind)) for kind in ("i4", "i8", "f4", "f8", "?")},
 ]
-
-
-def place_of(weights: str | Path) -> Path:
-    """The file or folder of a source's name or of a path. Raises UserError if it is not here."""
-    if isinstance(weights, str) and (weights in sources.SOURCES or not Path(weights).exists()):
-        return sources.weights_of(weights)
-    return Path(weights)
 
 
 def read_state(path: Path, key: str = "") -> dict[str, Tensor]:

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from magnet_eval.embedders import hash_of
 from magnet_eval.embedders.mel import htk_filters
-from magnet_eval.embedders.network import fill, in_batches, place_of, read_state, samples_of
+from magnet_eval.embedders.network import fill, in_batches, read_state, samples_of
+from magnet_eval.embedders.sources import place_of
 from magnet_eval.lookup import UserError, check
 
 SAMPLE_RATE, STEP, HOP, N_FFT, N_MELS = 32_000, 800, 320, 1024, 128

@@ -5,11 +5,15 @@ torch's. magnet-eval doctor shows each with its hash, or the command that gets i
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from magnet_eval import zoo
-from magnet_eval.lookup import UserError, check
+from magnet_eval.generators.layouts import content_of
+from magnet_eval.lookup import UserError, check, nearest
+
+SHORTEST_HASH = 8  # digits of a sha256 that say which file is meant
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,7 @@ class Source:
     licence: str = ""  # as the publisher states it; "" where that was not confirmed
     sha256: str = ""  # of the published file, where confirmed
     needed: str = ""  # of a repository, where that is not all of it: names, separated by spaces
+    rate: int | None = None  # Hz that the network hears, where an embedder has networks of several rates
 
     @property
     def get(self) -> str:
@@ -64,6 +69,7 @@ CLASSIFIERS = (
         "cnn14-16k",
         "Cnn14_16k_mAP=0.438.pth",
         url=f"{ZENODO}/Cnn14_16k_mAP=0.438.pth",
+        rate=16_000,
         licence="CC-BY-4.0",
         sha256="e2ee543a27919542c2ea03eabaa70b24dcd4e6c8e05621de6b67a94e4c5058e6",
     ),
@@ -71,6 +77,7 @@ CLASSIFIERS = (
         "cnn14-32k",
         "Cnn14_mAP=0.431.pth",
         url=f"{ZENODO}/Cnn14_mAP=0.431.pth",
+        rate=32_000,
         licence="CC-BY-4.0",
         sha256="0dc499e40e9761ef5ea061ffc77697697f277f6a960894903df3ada000e34b31",
     ),
@@ -112,9 +119,9 @@ CLAP = (
     Source("roberta-base", hub="FacebookAI/roberta-base", needed="config.json tokenizer.json tokenizer_config.json"),
 )
 CODECS = (
-    Source("encodec_24khz", "encodec_24khz-d7cc33bc.th", url=f"{ENCODEC}/encodec_24khz-d7cc33bc.th"),
-    Source("encodec_48khz", "encodec_48khz-7e698e3e.th", url=f"{ENCODEC}/encodec_48khz-7e698e3e.th"),
-    Source("encodec_32khz", hub="facebook/encodec_32khz"),
+    Source("encodec_24khz", "encodec_24khz-d7cc33bc.th", url=f"{ENCODEC}/encodec_24khz-d7cc33bc.th", rate=24_000),
+    Source("encodec_48khz", "encodec_48khz-7e698e3e.th", url=f"{ENCODEC}/encodec_48khz-7e698e3e.th", rate=48_000),
+    Source("encodec_32khz", hub="facebook/encodec_32khz", rate=32_000),
 )
 TORCHVGGISH = "https://github.com/harritaylor/torchvggish"
 PACKAGE = (  # what frechet-audio-distance needs for VGGish, beside its weights
@@ -129,6 +136,24 @@ PACKAGE = (  # what frechet-audio-distance needs for VGGish, beside its weights
 SOURCES: dict[str, Source] = {source.name: source for source in (*CLASSIFIERS, *CLAP, *CODECS, *PACKAGE)}
 
 
+def place_of(weights: str | Path) -> Path:
+    """The file or folder of a source's name, a path or a hub id. Raises UserError if it is not here."""
+    if str(weights) in SOURCES:
+        return weights_of(str(weights))
+    if Path(weights).exists():
+        return Path(weights)
+    if isinstance(weights, Path) or not zoo.HUB_ID.fullmatch(weights):
+        near = nearest(str(weights), SOURCES) or sorted(SOURCES)[:3]
+        raise UserError(
+            f"there are no weights {weights}. Give a path, a hub id or a name, e.g. {', '.join(near)}; "
+            "all: magnet-eval doctor."
+        )
+    found = zoo.cached(weights)
+    if found is None:
+        raise UserError(f"the weights {weights} are not here. {zoo.how_to_get(weights)}")
+    return found
+
+
 def weights_of(name: str) -> Path:
     """The place of a source's weights. Raises UserError, with the command that gets them, if they are not here."""
     source = SOURCES[check("weights", name, SOURCES)]
@@ -136,3 +161,28 @@ def weights_of(name: str) -> Path:
     if place is None:
         raise UserError(f"the weights {name} ({source.file or source.hub}) are not here. Get them: {source.get}")
     return place
+
+
+def standing(name: str, hashes: Mapping[str, str]) -> str:
+    """Whether an embedder's files are the published weights ``name``: published, other, or unconfirmed.
+
+    ``hashes`` has file name -> sha256. Unconfirmed is what no published hash is known of; "" no weights by a name.
+    """
+    source = SOURCES.get(name)
+    if source is None:
+        return ""
+    if not source.sha256:
+        return "unconfirmed"
+    return "published" if source.sha256 in hashes.values() else "other"
+
+
+def mismatch(weights: str | Path, sha256: str | None) -> str:
+    """How the file of weights differs from the hash (or its first digits) that it must have; "" if it does not."""
+    if not sha256:
+        return ""
+    place = place_of(weights)
+    if not place.is_file():
+        return f"sha256 is of one file, {place} is a folder; leave sha256 out."
+    got = content_of(place)
+    same = len(sha256) >= SHORTEST_HASH and got.startswith(sha256.lower())
+    return "" if same else f"{place} has sha256 {got}, the protocol asks for {sha256}. Get that file, or mend sha256."

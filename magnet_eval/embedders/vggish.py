@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from magnet_eval.embedders import hash_of
 from magnet_eval.embedders.mel import htk_filters
-from magnet_eval.embedders.network import fill, in_batches, place_of, read_state, samples_of
+from magnet_eval.embedders.network import fill, in_batches, read_state, samples_of
+from magnet_eval.embedders.sources import place_of
 
 SAMPLE_RATE, STEP, HOP, N_FFT, N_MELS = 16_000, 400, 160, 512, 64  # 25 ms every 10 ms
 PATCH = 96  # spectrogram frames

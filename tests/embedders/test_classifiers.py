@@ -12,7 +12,7 @@ import torch
 from random_weights import random_state, sound
 
 from magnet_eval import embedders
-from magnet_eval.embedders import cnn14, network, passt, sources, vggish
+from magnet_eval.embedders import cnn14, passt, sources, vggish
 from magnet_eval.lookup import UserError
 
 GOLDEN = np.load(Path(__file__).parent.parent / "data" / "classifiers_golden.npz")
@@ -231,5 +231,5 @@ def test_without_weights_the_command_that_gets_them_is_shown(name, tmp_path, mon
         embedders.build(name)
     assert "\n" not in str(caught.value)
     monkeypatch.setattr(sources.Source, "find", lambda self: None)
-    with pytest.raises(UserError, match="unknown weights 'vgish'. Did you mean vggish"):
-        network.place_of("vgish")
+    with pytest.raises(UserError, match="there are no weights vgish. Give a path, a hub id or a name, e.g. vggish"):
+        sources.place_of("vgish")

@@ -152,7 +152,7 @@ def captions(path: Path, *texts: str) -> None:
 
 
 def test_odd_captions_are_scored_as_they_are(world):
-    odd = "a\0b", "a\nb\r\nc", "\u202e \U0001f3b8 漢字", "x" * 2000
+    odd = "a\tb", "a\nb\r\nc", "\u202e \U0001f3b8 漢字", "x" * 2000
     captions(world / "odd.csv", *odd)
     assert cli.main(["data", "prepare", "dataset=musiccaps", "csv=odd.csv", "audio=clips", "out=odd.jsonl"]) == 0
     where = ["protocol.prompts.path=odd.jsonl", "protocol.reference.path=odd.jsonl", "results=texts"]
@@ -165,8 +165,12 @@ def test_odd_captions_are_scored_as_they_are(world):
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("x" * 10_000, "has 10000 characters, allowed are 2000"), (" ", "line 2: caption is empty")],
-    ids=["too long", "blank"],
+    [
+        ("x" * 10_000, "has 10000 characters, allowed are 2000"),
+        (" ", "line 2: caption is empty"),
+        ("a\0b", "holds the control character"),
+    ],
+    ids=["too long", "blank", "NUL"],
 )
 def test_a_caption_that_is_none_is_refused_in_one_line(world, text, words, capsys):
     captions(world / "odd.csv", text)
