@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -46,6 +46,7 @@ class Generation:
     iterations: int  # decoding steps of one clip
     network_evaluations: int  # forward passes of one clip; guidance counts both halves
     stage_seconds: dict[str, float]  # wall seconds of this call by stage, device idle on both sides
+    event_seconds: dict[str, float] = field(default_factory=dict)  # the same by the device's own clock; CUDA alone
 
 
 class Generator(Protocol):

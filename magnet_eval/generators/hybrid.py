@@ -64,6 +64,7 @@ def steps(
         first.iterations + rest.iterations,
         first.network_evaluations + rest.network_evaluations,
         {**first.seconds, **rest.seconds},
+        {**first.event_seconds, **rest.event_seconds},
     )
 
 

@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from magnet_eval.generators.tokens import Steps, Tokens, drained
+from magnet_eval.generators.tokens import Steps, Tokens, drained, summed
 from magnet_eval.generators.transformer import LMConfig
 from magnet_eval.lookup import UserError
 
@@ -71,12 +71,12 @@ def steps(
         prompt = codes[..., start:]
         parts.append((yield from _after(codes[..., :start], window(min(segment, total - start), prompt))))
         codes = torch.cat([codes, parts[-1].codes[..., prompt.shape[2] :]], dim=2)
-    stages = dict.fromkeys(name for part in parts for name in part.seconds)
     return Tokens(
         codes,
         sum(part.iterations for part in parts),
         sum(part.network_evaluations for part in parts),
-        {stage: sum(part.seconds.get(stage, 0.0) for part in parts) for stage in stages},
+        summed([part.seconds for part in parts]),
+        summed([part.event_seconds for part in parts]),
     )
 
 

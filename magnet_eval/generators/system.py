@@ -21,7 +21,7 @@ from magnet_eval import config
 from magnet_eval.generators import Generation, checkpoints, loading, parts, random
 from magnet_eval.generators.codec import Codec, to_host
 from magnet_eval.generators.text import TextEncoder
-from magnet_eval.generators.tokens import Stopwatch, Tokens
+from magnet_eval.generators.tokens import Stopwatch, Tokens, summed
 from magnet_eval.generators.transformer import LanguageModel
 from magnet_eval.lookup import UserError
 from magnet_eval.records import Prompt
@@ -140,8 +140,8 @@ class TextToAudio(ABC):
             parts.append(tokens)
             for row, index in enumerate(block):
                 made[index] = tokens.codes[row]
-        for stage in dict.fromkeys(name for part in parts for name in part.seconds):
-            watch.seconds[stage] = sum(part.seconds[stage] for part in parts)
+        watch.seconds |= summed([part.seconds for part in parts])
+        watch.event_seconds |= summed([part.event_seconds for part in parts])
         with watch.stage("codec"):
             waveforms = self.codec.waveforms(torch.stack(made), one_by_one=self.exact)  # type: ignore[arg-type]
         samples = round(prompts[0].seconds * self.sample_rate)
@@ -154,6 +154,7 @@ class TextToAudio(ABC):
             iterations=parts[0].iterations,
             network_evaluations=parts[0].network_evaluations,
             stage_seconds=watch.seconds,
+            event_seconds=watch.event_seconds,
         )
 
     def texts(self, hidden: Tensor, mask: Tensor, block: list[int], padded: int) -> Texts:

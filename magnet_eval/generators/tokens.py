@@ -1,7 +1,7 @@
 """What every family's ``decode`` returns, and the two things they all need: guidance and a stopwatch."""
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -72,6 +72,12 @@ class Stopwatch:
         self.seconds[name] = self.seconds.get(name, 0.0) + wall - inner[0]
         if first:
             self.event_seconds[name] = self.event_seconds.get(name, 0.0) + device - inner[1]
+
+
+def summed(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Seconds by stage of all parts together."""
+    stages = dict.fromkeys(stage for part in parts for stage in part)
+    return {stage: sum(part.get(stage, 0.0) for part in parts) for stage in stages}
 
 
 def guide(logits: Tensor, scale: float) -> Tensor:

@@ -81,6 +81,10 @@ def load(workers: Sequence[Worker], models: Mapping[str, Model], scenario: Scena
             worker.loaded = worker.ask("load", models[worker.label], scenario.generation.device, scenario.dtype, texts)
         except Failed as error:
             failures.append(failure(worker.label, error))
+            continue
+        seconds = scenario.work[0].seconds
+        if window := worker.loaded.windows_of(seconds):
+            log.warning("%s makes clips of %g s in windows of %g s, one after the other", worker.label, seconds, window)
     return failures
 
 

@@ -153,7 +153,8 @@ def made_with(loaded: Loaded) -> dict[str, Any]:
 
 def params_of(calls: Calls) -> dict[str, Any]:
     """What a row of ``calls`` was measured with."""
+    window = calls.loaded.windows_of(calls.clip_seconds)
     return {
         "batch": calls.series.batch, "seconds": calls.clip_seconds, "scenario": calls.series.scenario,
-        **made_with(calls.loaded),
+        **({"window_seconds": window} if window else {}), **made_with(calls.loaded),
     }  # fmt: skip

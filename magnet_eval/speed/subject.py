@@ -35,6 +35,12 @@ class Loaded:
     flags: dict[str, Any] = field(default_factory=dict)  # see machine.flags
     has_energy: bool = False
 
+    def windows_of(self, seconds: float) -> float | None:
+        """Seconds of the windows that a clip of ``seconds`` is made in; None where it is made at once."""
+        frames = self.shapes.get("segment")
+        window = frames / self.shapes["frame_rate"] if frames else None
+        return window if window and round(window, 6) < seconds else None
+
 
 @dataclass(frozen=True)
 class Call:

@@ -5,7 +5,7 @@ import textwrap
 
 import pytest
 
-from magnet_eval import speed
+from magnet_eval import config, speed
 from magnet_eval.config import Generation, Model, Speed
 from magnet_eval.records import Prompt
 from magnet_eval.speed.bench import Scenario, bench
@@ -70,6 +70,22 @@ def test_a_killed_process_and_another_ones_memory_are_not_the_others_matter(fake
     assert {timing.stage for timing in run.timings() if timing.scenario == "time_to_first_audio"} == {
         "first audio", "stream",
     }  # fmt: skip
+
+
+def test_a_clip_longer_than_the_models_segment_says_its_windows(caplog, tmp_path):
+    """A real model, trained on 5 s; its stages and limits as well."""
+    run = RunFolder(tmp_path / "quick-v1")
+    tiny = config.load_model("musicgen-tiny")
+    settings = Speed(batches=[1], repeats=1, warmup=0, seconds=6.0)
+    found = bench([("a", tiny)], Scenario(settings, PROMPTS, Generation(device="cpu")), run, protocol=("quick", 1))
+    row = next(row for row in found if row.metric == speed.THROUGHPUT)
+    assert row.params["window_seconds"] == 5.0 and row.params["seconds"] == 6.0
+    assert "a makes clips of 6 s in windows of 5 s" in caplog.text
+    stages = [row.params["stage"] for row in found if row.metric == speed.LATENCY]
+    assert stages == ["total", "text", "prefill", "decode", "codec", "write"]
+    limits = run.manifest()["speed"]["devices"]["cpu"]["ceilings"]["float32"]
+    shares = {row.params["stage"] for row in found if row.metric == speed.ROOFLINE_SHARE}
+    assert limits["flops_per_s"] > 1e9 and {"total", "decode", "codec"} <= shares
 
 
 def test_a_process_ends_with_its_worker_even_in_a_call(tmp_path):
