@@ -146,6 +146,8 @@ def execute(name: str, words: list[str]) -> None:
     """Runs the verb ``name`` with the rest of the words, once, or through Hydra if one of its flags is there."""
     from magnet_eval import compose
 
+    words = ["json=true" if word == "--json" else word for word in words]
+
     def act(chosen: Any) -> None:
         print(load(FUNCTIONS, name, "verb")(chosen))
 
@@ -191,6 +193,7 @@ def overview() -> str:
         "A clip:     magnet-eval generate model=magnet-tiny prompts='[slow waltz for strings]'",
         "A verb:     magnet-eval VERB --help",
         "A sweep:    magnet-eval run -m protocol=quickstart seed=0,1,2",
+        "A program:  magnet-eval run protocol=quickstart --json",
         'Completion: eval "$(magnet-eval --shell-completion install=bash)"    (bash, zsh and fish: install=SHELL)',
         f"A mistake in what was asked ends with one line and exit code 2; {TRACE}=1 shows where it was raised.",
     ]

@@ -20,7 +20,9 @@ GROUPS: dict[str, Callable[[str], Any]] = {"model": config.load_model, "protocol
 SWEEP = {  # Hydra's own settings: no litter beside the results, no log files, nothing on stdout
     "run": {"dir": "."},
     "output_subdir": None,
-    "job": {"config": {"override_dirname": {"exclude_keys": ["results", "reports"]}}},  # a point has them already
+    "job": {
+        "config": {"override_dirname": {"exclude_keys": ["results", "reports", "json"]}}
+    },  # a point has them already
     "sweep": {"dir": "${results}/sweeps", "subdir": "${hydra:job.override_dirname}"},
 }
 HYDRA_DEFAULTS = [{"override hydra/job_logging": "none"}, {"override hydra/hydra_logging": "none"}]

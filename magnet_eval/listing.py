@@ -8,7 +8,6 @@ from typing import Any
 from magnet_eval import config
 from magnet_eval.lookup import UserError
 from magnet_eval.options import ListOptions
-from magnet_eval.store import RunFolder
 from magnet_eval.table import table
 
 
@@ -83,13 +82,9 @@ def metrics(chosen: ListOptions) -> list[dict[str, Any]]:
 
 def runs(chosen: ListOptions) -> list[dict[str, Any]]:
     """Every run folder below the results folder, those of sweeps included."""
-    rows = []
-    for manifest in sorted(Path(chosen.results).rglob("manifest.json")):
-        folder = RunFolder(manifest.parent)
-        scores = [score for score in folder.scores() if not score.versus]
-        systems = {score.system for score in scores}
-        rows.append({"run": str(folder.path), "systems": len(systems), "scores": len(scores)})
-    return rows
+    from magnet_eval.report.runs import runs as found
+
+    return found(Path(chosen.results))
 
 
 LISTS: dict[str, Callable[[ListOptions], list[dict[str, Any]]]] = {

@@ -70,6 +70,7 @@ class ReportOptions(Run):
     """The options of report."""
 
     format: str = option("html", " | ".join(FORMATS))
+    run: str | None = option(None, "a run folder from anywhere, in place of the protocol's here")
 
     def __post_init__(self) -> None:
         """Refuses formats that there are not."""
@@ -86,6 +87,7 @@ class CompareOptions:
     name: str = option("comparison", "of the folder of the comparison, and of its report")
     results: str = option("results", "folder of run folders")
     reports: str = option("reports", "folder of rendered reports")
+    json: bool = option(False, "one JSON document in place of the table; --json is the same")
 
     def __post_init__(self) -> None:
         """Refuses a comparison of nothing, and a name that is no folder name."""

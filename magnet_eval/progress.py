@@ -28,13 +28,21 @@ def bar() -> Iterator[Progress]:
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
-    with RichProgress(*columns, console=Console(stderr=True)) as shown:
+    # Over ten minutes: a batch of long clips may take one, and two batches are needed for a rate.
+    with RichProgress(*columns, console=Console(stderr=True), speed_estimate_period=600) as shown:
         tasks = {}
 
         def report(what: str, done: int, total: int) -> None:
             if what not in tasks:
                 tasks[what] = shown.add_task(what, rate="")
             speed = shown.tasks[shown.task_ids.index(tasks[what])].speed
-            shown.update(tasks[what], completed=done, total=total, rate=f"{speed:.1f}/s" if speed else "")
+            shown.update(tasks[what], completed=done, total=total, rate=rate_text(speed))
 
         yield report
+
+
+def rate_text(speed: float | None) -> str:
+    """Steps per second, or seconds per step where those are the larger number; "" where it is not known yet."""
+    if not speed:
+        return ""
+    return f"{speed:.1f}/s" if speed >= 1 else f"{1 / speed:.1f} s each"

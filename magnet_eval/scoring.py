@@ -23,7 +23,7 @@ from magnet_eval.metrics.control import TextControl, text_control
 from magnet_eval.metrics.estimate import Difference, Estimate, difference, estimate
 from magnet_eval.progress import Progress
 from magnet_eval.prompts import read_prompts, read_reference
-from magnet_eval.records import ClipScore, Embeddings, Score
+from magnet_eval.records import ClipScore, Embeddings, Score, is_people
 from magnet_eval.store import DiskError, RunFolder, content_key, file_hash, ids_hash, write_atomic
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,8 @@ def score(protocol: config.Protocol, folder: RunFolder, progress: Progress) -> b
     for metric in chosen:
         scorer.score(metric)
     folder.replace_scores(scorer.rows, is_quality)
-    folder.write_clip_scores(scorer.clip_rows)
+    people = [row for row in folder.clip_scores() if is_people(row)]
+    folder.write_clip_scores([*scorer.clip_rows, *people])
     folder.set_failures("score", scorer.failures)
     folder.update_manifest(
         checks=scorer.inspect(),
@@ -98,7 +99,7 @@ def named(embedder: str, options: Sequence[tuple[str, Any]]) -> str:
 
 def is_quality(row: Score) -> bool:
     """Whether a row is one that ``score`` writes (and therefore replaces)."""
-    return row.metric not in speed.METRICS
+    return row.metric not in speed.METRICS and not is_people(row)
 
 
 class Scorer:

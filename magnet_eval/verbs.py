@@ -7,7 +7,7 @@ from pathlib import Path
 
 from magnet_eval import config
 from magnet_eval.config import Generation, Run
-from magnet_eval.lookup import load
+from magnet_eval.lookup import UserError, load
 from magnet_eval.options import (
     BenchOptions,
     CompareOptions,
@@ -24,14 +24,13 @@ from magnet_eval.table import table
 def run(chosen: Run) -> str:
     """The main job: generate, score, time, report; the table of scores and where the report is."""
     from magnet_eval import pipeline, scoring
-    from magnet_eval.report import short_table
 
     scoring.check(chosen.protocol)  # now, not after an hour of generating
     with bar() as progress:
         folder = pipeline.run(chosen, progress=progress)
         if chosen.protocol.speed:
             _bench(chosen, folder, progress, again=False)
-    return f"{short_table(folder)}\n\n{_report(chosen, folder)}"
+    return _answer(chosen, folder, _report(chosen, folder))
 
 
 def generate(chosen: GenerateOptions) -> str:
@@ -40,7 +39,7 @@ def generate(chosen: GenerateOptions) -> str:
         return "\n".join(str(path) for path in _clips(chosen))
     from magnet_eval import pipeline
 
-    names = [field.name for field in dataclasses.fields(Run) if field.name != "reports"]
+    names = [field.name for field in dataclasses.fields(Run) if field.name not in ("reports", "json")]
     with bar() as progress:
         settings = Run(**{name: getattr(chosen, name) for name in names})
         folder = pipeline.generate(settings, progress=progress)
@@ -51,46 +50,44 @@ def generate(chosen: GenerateOptions) -> str:
 def score(chosen: Run) -> str:
     """The scores of clips that are there already."""
     from magnet_eval import pipeline
-    from magnet_eval.report import short_table
 
     with bar() as progress:
         folder = pipeline.score(chosen, progress=progress)
-    return short_table(folder)
+    return _answer(chosen, folder)
 
 
 def bench(chosen: BenchOptions) -> str:
     """Latency and throughput of the protocol's systems, measured now."""
     from magnet_eval import pipeline
-    from magnet_eval.report import short_table
 
     folder = pipeline.folder_of(chosen)
     with bar() as progress:
         _bench(chosen, folder, progress, again=True)
-    return short_table(folder)
+    return _answer(chosen, folder)
 
 
 def report(chosen: ReportOptions) -> str:
-    """The report of what the run folder holds."""
+    """The report of what the run folder holds: where it is."""
     from magnet_eval import pipeline
-
-    folder = pipeline.folder_of(chosen)
-    if chosen.format == "html":
-        return _report(chosen, folder)
     from magnet_eval.report import formats
 
-    return f"tables: {formats.write(folder, Path(chosen.reports) / folder.path.name, chosen.format)}"
+    folder = pipeline.folder_of(chosen) if chosen.run is None else _run_folder(chosen.run)
+    if chosen.format == "html":
+        what, path = "report", _report(chosen, folder)
+    else:
+        what, path = "tables", formats.write(folder, Path(chosen.reports) / folder.path.name, chosen.format)
+    return _answer(chosen, folder, path) if chosen.json else f"{what}: {path}"
 
 
 def compare(chosen: CompareOptions) -> str:
     """Systems of several runs, scored again on their common prompts; the table of scores and where the report is."""
     from magnet_eval import comparison
-    from magnet_eval.report import build, short_table
 
     assert chosen.runs  # CompareOptions has checked them
     out = RunFolder(Path(chosen.results) / chosen.name)
     with bar() as progress:
         comparison.compare(chosen.runs, out, chosen.systems, progress)
-    return f"{short_table(out)}\n\nreport: {build(out, Path(chosen.reports) / chosen.name)}"
+    return _answer(chosen, out, _report(chosen, out))
 
 
 def data(chosen: DataOptions) -> str:
@@ -159,8 +156,29 @@ def _bench(chosen: Run, folder: RunFolder, progress: Progress, again: bool) -> N
     measure(systems, scenario, folder, protocol=(protocol.name, protocol.version), again=again, progress=progress)
 
 
-def _report(chosen: Run, folder: RunFolder) -> str:
-    from magnet_eval.report import build
+def _run_folder(path: str) -> RunFolder:
+    """A run folder from anywhere. Raises UserError if it is none."""
+    folder = RunFolder(Path(path).expanduser().resolve())
+    if not any((folder.path / name).is_file() for name in ("manifest.json", "scores.jsonl")):
+        raise UserError(f"{path} is no run folder: it holds no manifest.json. Unpack a zip first; run=FOLDER.")
+    return folder
+
+
+def _report(chosen: Run | CompareOptions, folder: RunFolder) -> Path:
+    """The page of a run; where it stands among the results, their index is made new as well."""
+    from magnet_eval.report import build, runs
 
     path = build(folder, Path(chosen.reports) / folder.path.name)
-    return f"report: {path}"
+    results = Path(chosen.results)
+    if folder.path.resolve().parent == results.resolve():
+        runs.write_index(results, Path(chosen.reports))
+    return path
+
+
+def _answer(chosen: Run | CompareOptions, folder: RunFolder, report: Path | None = None) -> str:
+    """What goes to stdout in the end: the short table and where the report is, or all of it as JSON."""
+    from magnet_eval.report import document, short_table
+
+    if chosen.json:
+        return json.dumps(document(folder, report), indent=1, ensure_ascii=False)
+    return f"{short_table(folder)}\n\nreport: {report}" if report else short_table(folder)

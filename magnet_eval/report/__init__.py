@@ -3,7 +3,9 @@
 Everything shown is a record of the run folder; the report knows no quality metric by name.
 """
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from magnet_eval.store import RunFolder
 
@@ -13,6 +15,25 @@ def build(run_folder: RunFolder | Path, out: Path) -> Path:
     from magnet_eval.report.html import build as build_html
 
     return build_html(run_folder, out)
+
+
+def document(run_folder: RunFolder | Path, report: Path | None = None) -> dict[str, Any]:
+    """What a program wants to know at the end of a command: every score, what failed, and where things are."""
+    from magnet_eval.report.data import load
+
+    data = load(run_folder)
+    protocol = data.manifest.get("protocol", {})
+    return {
+        "run": str(data.folder.path),
+        "report": str(report) if report else None,
+        "protocol": protocol.get("name"),
+        "version": protocol.get("version"),
+        "systems": list(data.systems),
+        "n_prompts": len(data.prompts),
+        "scores": [asdict(row) for row in (*data.scores, *data.agreements)],
+        "failures": data.manifest.get("failures", []),
+        "warnings": data.warnings,
+    }
 
 
 def short_table(run_folder: RunFolder | Path) -> str:
