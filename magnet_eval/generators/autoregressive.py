@@ -126,7 +126,7 @@ class _Loop:
         self.at.fill_(given)
         self.position, self.turns = given, 0
         for stepper in self.steppers:
-            stepper.cache.listen(text[: stepper.told], None if text_mask is None else text_mask[: stepper.told])
+            stepper.listen(text[: stepper.told], None if text_mask is None else text_mask[: stepper.told])
             if given:
                 known = sequence[..., :given].repeat(stepper.rows // self.batch, 1, 1)
                 mask = None if text_mask is None else text_mask[: stepper.told]

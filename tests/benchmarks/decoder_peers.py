@@ -1,4 +1,4 @@
-"""A token loop as a process that answers requests: python decoder_peers.py WHOSE WORLD.
+"""A token loop as a process that answers requests: python -P decoder_peers.py WHOSE WORLD.
 
 WHOSE is magnet_eval, transformers, or audiocraft (1.3.0, in its own environment: tests/peer/environment.sh). WORLD is a
 folder that decoders.py writes: shape.json, text.safetensors and FAMILY.safetensors, one model for all. A request is one
