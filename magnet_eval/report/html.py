@@ -133,6 +133,8 @@ def evidence(data: Data) -> dict[str, Any]:
         "aside": [label for label, system in data.systems.items() if system.role],
         "has_tiny": any("tiny" in shown_label(row).lower() for row in data.quality),
     }
+    if hero is None and found["speed_figures"]:  # a bench alone
+        found["hero"] = found["speed_figures"].pop(0)
     return {**found, "sections": sections(data, found), "absent": absent(data, found)}
 
 
