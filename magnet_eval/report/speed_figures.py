@@ -71,9 +71,8 @@ def stages(data: Data, batch: int) -> Figure | None:
                 left += row.value
                 axes.plot([left, left], [y - 0.31, y + 0.31], color=GROUND, linewidth=0.8, solid_capstyle="butt")
             axes.errorbar(total.value, y, xerr=reach(total), fmt="|", color=INK, elinewidth=1.2, markersize=11)
-            axes.annotate(
-                seconds_text(total.value), (total.high or total.value, y), (7, -3), textcoords="offset points"
-            )
+            end = max(left, total.high or total.value)  # medians of stages may add up to more than that of the call
+            axes.annotate(seconds_text(total.value), (end, y), (7, -3), textcoords="offset points")
         for name in names:
             axes.barh(0, 0, color=MUTED, alpha=alpha(name), label=name)
         if names:
