@@ -32,7 +32,7 @@ class Network:
     def __init__(self, lm: LanguageModel) -> None:
         """Of its present weights."""
         self.linears = [Linears(layer) for layer in lm.layers]
-        self.heads = [product_of(head.weight) for head in lm.linears]
+        self.heads = product_of(torch.cat([head.weight for head in lm.linears]))
 
 
 class Stepper:
@@ -75,8 +75,7 @@ class Stepper:
                 told = x[: self.told]
                 told.copy_(self._told(index, layer, linears, told))
             x = linears.outer.added(linears.inner.gelu(layer.norm2(x)), x)
-        x = lm.out_norm(x)
-        return torch.stack([head(x) for head in self.network.heads], dim=1)
+        return self.network.heads(lm.out_norm(x)).unflatten(1, (lm.config.n_q, -1))
 
     def _told(self, index: int, layer: Layer, linears: Linears, told: Tensor) -> Tensor:
         """Rows [told, d] with what the text says to them."""
