@@ -4,6 +4,7 @@ The device is idle on both sides of the clock. A call ends where its clips are f
 and writing are its last stage.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -37,9 +38,11 @@ class Loaded:
 
     def windows_of(self, seconds: float) -> float | None:
         """Seconds of the windows that a clip of ``seconds`` is made in; None where it is made at once."""
-        frames = self.shapes.get("segment")
-        window = frames / self.shapes["frame_rate"] if frames else None
-        return window if window and round(window, 6) < seconds else None
+        if "segment" not in self.shapes:
+            return None
+        unit, segment, rate = (self.shapes[name] for name in ("unit", "segment", "frame_rate"))
+        made = math.ceil(round(seconds * rate, 6)) // unit * unit  # whole spans only
+        return segment / rate if made > segment else None
 
 
 @dataclass(frozen=True)

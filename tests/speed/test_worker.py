@@ -9,6 +9,7 @@ from magnet_eval import config, speed
 from magnet_eval.config import Generation, Model, Speed
 from magnet_eval.records import Prompt
 from magnet_eval.speed.bench import Scenario, bench
+from magnet_eval.speed.subject import Loaded
 from magnet_eval.speed.worker import Failed, Worker, died
 from magnet_eval.store import RunFolder
 
@@ -70,6 +71,14 @@ def test_a_killed_process_and_another_ones_memory_are_not_the_others_matter(fake
     assert {timing.stage for timing in run.timings() if timing.scenario == "time_to_first_audio"} == {
         "first audio", "stream",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("seconds", "window"), [(4.0, None), (5.0, None), (5.04, 4.92), (10.0, 4.92)])
+def test_windows_are_counted_in_whole_spans(seconds, window):
+    """Spans of 3 frames at 25 Hz: a segment of 5 s holds 123 of its 125 frames, and so does a clip of 5 s."""
+    loaded = Loaded("cpu", "float32", 1.0, shapes={"unit": 3, "segment": 123, "frame_rate": 25.0})
+    assert loaded.windows_of(seconds) == window
+    assert Loaded("cpu", "float32", 1.0).windows_of(seconds) is None
 
 
 def test_a_clip_longer_than_the_models_segment_says_its_windows(caplog, tmp_path):
