@@ -126,8 +126,8 @@ def fill(network: nn.Module, weights: dict[str, Tensor], device: torch.device, d
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' loading reports and bars, which ``load_transformers`` turns into one error."""
+def quiet() -> Iterator[None]:
+    """Without transformers' loading reports, warnings and bars."""
     from transformers.utils import logging as theirs
 
     level, bars = theirs.get_verbosity(), theirs.is_progress_bar_enabled()
@@ -155,7 +155,7 @@ def load_transformers(
     transformers itself fills missing tensors with random numbers and only logs it.
     """
     try:
-        with _quiet():
+        with quiet():
             given = {} if fields is None else {"config": kind.config_class(**fields), "state_dict": weights}
             model, report = kind.from_pretrained(
                 None if given else folder, local_files_only=True, output_loading_info=True, dtype=dtype, **given

@@ -27,6 +27,7 @@ from transformers import (
 
 from magnet_eval import zoo
 from magnet_eval.generators import loading
+from magnet_eval.generators.checkpoints import quiet
 from magnet_eval.generators.codec import Codec
 from magnet_eval.generators.layouts import read_json
 from magnet_eval.generators.text import MAX_TOKENS, TextEncoder
@@ -214,10 +215,9 @@ def musicgen(model: Model, device: torch.device, dtype: torch.dtype) -> tuple[An
         "ffn_dim": shape.hidden_scale * shape.dim, "vocab_size": shape.card, "num_codebooks": shape.n_q,
         "bos_token_id": shape.card, "pad_token_id": shape.card,
     }  # fmt: skip
-    whole = MusicgenConfig(
-        text_encoder=text_config(model).to_dict(), audio_encoder=codec_config(model).to_dict(), decoder=decoder
-    )
-    with _seeded(device):
+    parts = {"text_encoder": text_config(model).to_dict(), "audio_encoder": codec_config(model).to_dict()}
+    with quiet(), _seeded(device):  # the empty token is beyond the vocabulary, and transformers warns of it
+        whole = MusicgenConfig(**parts, decoder=decoder)
         network = MusicgenForConditionalGeneration._from_config(whole, dtype=dtype)
         _fill_codebooks(network.audio_encoder)
     return network.eval().requires_grad_(False), {"tokenizer": HashTokenizer(whole.text_encoder.vocab_size)}

@@ -136,7 +136,7 @@ def in_pieces(model, codes, size):
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("mode", ["reflect", "constant"])
-@pytest.mark.parametrize(("frames", "size"), [(1, 1), (5, 2), (12, 1), (40, 3), (41, 40), (30, 100)])
+@pytest.mark.parametrize(("frames", "size"), [(1, 1), (5, 2), (12, 1), (41, 40)])
 def test_pieces_are_the_whole(shape, mode, frames, size):
     model = encodec(**{**SHAPES[shape], "pad_mode": mode})
     codes = torch.randint(0, 64, (1, 4, frames))
