@@ -3,9 +3,9 @@
 import re
 from collections import Counter
 
-from magnet_eval.study.check import Checked
-from magnet_eval.study.importing import Imported
-from magnet_eval.study.planning import PAGE_SECONDS, PLAYS
+from magnet_eval.study.analysis.planning import PAGE_SECONDS, PLAYS
+from magnet_eval.study.exchange.importing import Imported
+from magnet_eval.study.packet.check import Checked
 from magnet_eval.study.schema import Folders, Packet, Plan
 from magnet_eval.table import table
 

@@ -16,14 +16,14 @@ from magnet_eval.study.options import (
 )
 
 if TYPE_CHECKING:
-    from magnet_eval.study.server import Site
+    from magnet_eval.study.server.app import Site
 
 
 def prepare(chosen: PrepareOptions) -> str:
     """Makes a packet and its key: what is in them, and what to type next."""
     from magnet_eval.progress import bar
     from magnet_eval.study import summary
-    from magnet_eval.study.prepare import prepare as make
+    from magnet_eval.study.packet.prepare import prepare as make
 
     with bar() as progress:
         packet, plan = make(chosen, progress)
@@ -33,14 +33,14 @@ def prepare(chosen: PrepareOptions) -> str:
 def check(chosen: CheckOptions) -> str:
     """Looks for what would tell a listener what is what: what was looked at, if there is nothing."""
     from magnet_eval.study import schema, summary
-    from magnet_eval.study.check import check as look
+    from magnet_eval.study.packet.check import check as look
 
     return summary.checked(look(schema.Folders.of(chosen.study)), chosen.study)
 
 
 def export(chosen: ExportOptions) -> str:
     """Makes of a packet what other tools and platforms take: where it is, and what to do with it."""
-    from magnet_eval.study.export import export as make
+    from magnet_eval.study.exchange.export import export as make
 
     return make(chosen)
 
@@ -48,7 +48,7 @@ def export(chosen: ExportOptions) -> str:
 def take_in(chosen: ImportOptions) -> str:
     """Answers to ratings: how many, and how many rows were refused and why."""
     from magnet_eval.study import summary
-    from magnet_eval.study.importing import take_in as read
+    from magnet_eval.study.exchange.importing import take_in as read
 
     return summary.taken_in(*read(chosen))
 
@@ -62,7 +62,7 @@ def simulate(chosen: SimulateOptions) -> str:
     """Lets synthetic raters take part in a study: how many, and where their answers are."""
     from magnet_eval.progress import bar
     from magnet_eval.study import schema
-    from magnet_eval.study.simulate import simulate as take_part
+    from magnet_eval.study.server.simulate import simulate as take_part
 
     folders = schema.Folders.of(chosen.study)
     packet = schema.read_packet(folders)
@@ -79,7 +79,7 @@ def simulate(chosen: SimulateOptions) -> str:
 def withdraw(chosen: WithdrawOptions) -> str:
     """Deletes what a listener gave: how much that was."""
     from magnet_eval.study import schema
-    from magnet_eval.study.answers import Answers
+    from magnet_eval.study.server.answers import Answers
 
     folders = schema.Folders.of(chosen.study)
     answers = Answers(
@@ -91,14 +91,14 @@ def withdraw(chosen: WithdrawOptions) -> str:
 
 def analyse(chosen: AnalyseOptions) -> str:
     """What the ratings say, in words and as a table, and where the rest is."""
-    from magnet_eval.study import printed
+    from magnet_eval.study.analysis import printed
 
     return printed.analyse(chosen)
 
 
 def plan(chosen: PlanOptions) -> str:
     """What studies of several sizes would find."""
-    from magnet_eval.study import printed
+    from magnet_eval.study.analysis import printed
 
     return printed.plan(chosen)
 
@@ -109,7 +109,7 @@ def _site(study: str, completion: str = "") -> "Site":
 
 def _serving() -> Any:
     try:
-        from magnet_eval.study import serving
+        from magnet_eval.study.server import serving
     except ModuleNotFoundError as error:
         raise UserError(f"a study is served with {error.name}: pip install 'magnet-eval[study]'.") from error
     return serving

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from magnet_eval import stats
-from magnet_eval.study import crowdmos, intervals, planning
-from magnet_eval.study.compare import equivalence_p, row_means, wilcoxon
+from magnet_eval.study.analysis import crowdmos, intervals, planning
+from magnet_eval.study.analysis.compare import equivalence_p, row_means, wilcoxon
 
 RATER, ITEM, SYSTEM_ITEM, RATER_SYSTEM, RESIDUAL = 10.0, 8.0, 6.0, 5.0, 12.0
 SPREAD = planning.Spread(SYSTEM_ITEM, RATER_SYSTEM, RESIDUAL)

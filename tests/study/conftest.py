@@ -14,7 +14,8 @@ import pytest
 
 import magnet_eval
 from magnet_eval import audio
-from magnet_eval.study import schema, serving
+from magnet_eval.study import schema
+from magnet_eval.study.server import serving
 
 PAGE = Path(magnet_eval.__file__).parent / "study" / "page"
 RATE = 16000

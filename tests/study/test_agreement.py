@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from magnet_eval.records import Rating
-from magnet_eval.study.agreement import alpha, consistency, icc, rank_correlation, split_half
+from magnet_eval.study.analysis.agreement import alpha, consistency, icc, rank_correlation, split_half
 
 SHROUT_FLEISS = np.array([[9, 6, 8, 7, 10, 6], [2, 1, 4, 1, 5, 2], [5, 3, 6, 2, 6, 4], [8, 2, 8, 6, 9, 7]], dtype=float)
 NAN = np.nan

@@ -12,8 +12,9 @@ from magnet_eval.cli import main
 from magnet_eval.lookup import UserError
 from magnet_eval.records import ClipScore, Rating, Score, read_jsonl, to_jsonl
 from magnet_eval.store import RunFolder
-from magnet_eval.study import correlation, figures, grid, output, rows, schema, words
-from magnet_eval.study.analyse import Settings, analyse
+from magnet_eval.study import schema
+from magnet_eval.study.analysis import correlation, figures, grid, output, rows, words
+from magnet_eval.study.analysis.analyse import Settings, analyse
 
 HOSTILE = "<script>alert(1)</script>&'\"%\u2603"
 EFFECTS = {"one": 50.0, "two": 50.0, "three": 62.0}
@@ -343,7 +344,7 @@ def test_when_nobody_is_left_the_audit_is_still_written(study, capsys):
 
 def test_spreadsheets_run_no_formula():
     ratings = [replace(row, rater="=cmd()" + row.rater) for row in made(raters=2, prompts=2)]
-    from magnet_eval.study.screening import screen
+    from magnet_eval.study.analysis.screening import screen
 
     assert "\n=" not in output.screening_csv(screen(ratings))
 

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 import pytest
 
 from magnet_eval.lookup import UserError
-from magnet_eval.study import answers as module
 from magnet_eval.study import schema
-from magnet_eval.study.answers import Answers
-from magnet_eval.study.submission import Refused
+from magnet_eval.study.server import answers as module
+from magnet_eval.study.server.answers import Answers
+from magnet_eval.study.server.submission import Refused
 
 ENGLISH = {"language": "en"}
 

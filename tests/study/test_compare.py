@@ -5,11 +5,11 @@ import pytest
 
 from magnet_eval.lookup import UserError
 from magnet_eval.records import Rating
-from magnet_eval.study import compare, intervals, pairwise, planning
-from magnet_eval.study.compare import friedman, rank_biserial, wilcoxon
-from magnet_eval.study.orders import trend
-from magnet_eval.study.pairwise import bradley_terry
-from magnet_eval.study.planning import Spread
+from magnet_eval.study.analysis import compare, intervals, pairwise, planning
+from magnet_eval.study.analysis.compare import friedman, rank_biserial, wilcoxon
+from magnet_eval.study.analysis.orders import trend
+from magnet_eval.study.analysis.pairwise import bradley_terry
+from magnet_eval.study.analysis.planning import Spread
 
 
 def rng():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from magnet_eval.lookup import UserError
-from magnet_eval.study.design import Wanted, design, spaced, williams
+from magnet_eval.study.packet.design import Wanted, design, spaced, williams
 
 PROMPTS = [f"prompt-{i:02}" for i in range(12)]
 

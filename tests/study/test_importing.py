@@ -9,13 +9,13 @@ import yaml
 from magnet_eval.lookup import UserError
 from magnet_eval.records import Rating, read_jsonl
 from magnet_eval.study import schema
-from magnet_eval.study.answers import Answers
-from magnet_eval.study.export import export
-from magnet_eval.study.importing import HALF, PRACTICE, TWICE, UNTOUCHED, take_in
+from magnet_eval.study.exchange.export import export
+from magnet_eval.study.exchange.importing import HALF, PRACTICE, TWICE, UNTOUCHED, take_in
+from magnet_eval.study.exchange.tabular import read_csv, to_csv
 from magnet_eval.study.options import ExportOptions, ImportOptions, PrepareOptions
-from magnet_eval.study.prepare import prepare
+from magnet_eval.study.packet.prepare import prepare
 from magnet_eval.study.schema import Folders
-from magnet_eval.study.tabular import read_csv, to_csv
+from magnet_eval.study.server.answers import Answers
 
 sys.path.insert(0, str(Path(__file__).parent))
 from study_runs import make_run

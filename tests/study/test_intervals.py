@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from magnet_eval.study import crowdmos, intervals
-from magnet_eval.study.intervals import Components, components, mean
+from magnet_eval.study.analysis import crowdmos, intervals
+from magnet_eval.study.analysis.intervals import Components, components, mean
 
 
 def table(rater=10.0, prompt=8.0, residual=12.0, size=(20, 20), seed=0, per_rater=None):

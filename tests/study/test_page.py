@@ -9,7 +9,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from magnet_eval.study import schema
-from magnet_eval.study.serving import site_of
+from magnet_eval.study.server.serving import site_of
 
 pytest.importorskip("playwright", reason="needs the package playwright")
 HOSTILE = "& + % \" ' <b>bold</b> 🎧 ünï\n\\ ?#=;"

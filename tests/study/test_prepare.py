@@ -12,12 +12,13 @@ import pytest
 from magnet_eval import audio
 from magnet_eval.lookup import UserError
 from magnet_eval.records import Prompt
-from magnet_eval.study import levels, schema
-from magnet_eval.study.check import check, secrets_of
+from magnet_eval.study import schema
 from magnet_eval.study.options import PrepareOptions
-from magnet_eval.study.prepare import prepare
+from magnet_eval.study.packet import levels
+from magnet_eval.study.packet.check import check, secrets_of
+from magnet_eval.study.packet.prepare import prepare
+from magnet_eval.study.packet.selection import balanced
 from magnet_eval.study.schema import Folders
-from magnet_eval.study.selection import balanced
 
 sys.path.insert(0, str(Path(__file__).parent))
 from study_runs import RATE, SYSTEMS, make_run, noise, put_clip
@@ -267,7 +268,7 @@ def first_wav(folders):
 def with_sums(folders):
     """SHA256SUMS made again, so that only the leak itself is left to find."""
     from magnet_eval.store import file_hash
-    from magnet_eval.study.sounds import MTIME
+    from magnet_eval.study.packet.sounds import MTIME
 
     path = folders.study / "SHA256SUMS"
     names = [line.split("  ")[1] for line in path.read_text().splitlines()]

@@ -3,7 +3,7 @@
 import pytest
 
 from magnet_eval.records import Rating
-from magnet_eval.study.screening import RULE_SETS, screen
+from magnet_eval.study.analysis.screening import RULE_SETS, screen
 
 
 def answers(role, values, rater="a", dimension="ovl", **fields):

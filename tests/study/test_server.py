@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from magnet_eval.lookup import UserError
-from magnet_eval.study import serving
-from magnet_eval.study.limits import Allowance
-from magnet_eval.study.server import MAX_BODY
+from magnet_eval.study.server import serving
+from magnet_eval.study.server.app import MAX_BODY
+from magnet_eval.study.server.limits import Allowance
 
 JSON = {"Content-Type": "application/json"}
 

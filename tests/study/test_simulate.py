@@ -10,8 +10,8 @@ from magnet_eval.lookup import UserError
 from magnet_eval.study import schema, verbs
 from magnet_eval.study.options import ServeOptions, SimulateOptions, WithdrawOptions
 from magnet_eval.study.schema import Dimension, Key, Stimulus
-from magnet_eval.study.serving import site_of
-from magnet_eval.study.simulate import Client, Ears, on_scale, preference
+from magnet_eval.study.server.serving import site_of
+from magnet_eval.study.server.simulate import Client, Ears, on_scale, preference
 
 QUIET = {f"{name}_sd": 0.0 for name in ("rater", "item", "system_item", "rater_system", "residual")}
 

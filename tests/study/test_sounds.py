@@ -4,9 +4,9 @@ from scipy.signal import freqz
 
 from magnet_eval import audio
 from magnet_eval.lookup import UserError
-from magnet_eval.study import headphones, levels, sounds
-from magnet_eval.study.anchors import ANCHORS, LEAST_RATE, anchor, low_pass
-from magnet_eval.study.sounds import Format, Sound
+from magnet_eval.study.packet import headphones, levels, sounds
+from magnet_eval.study.packet.anchors import ANCHORS, LEAST_RATE, anchor, low_pass
+from magnet_eval.study.packet.sounds import Format, Sound
 
 RATE = 16000
 

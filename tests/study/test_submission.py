@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from magnet_eval.study.schema import Dimension, Page
-from magnet_eval.study.submission import MAX_COMMENT, Refused, submission
+from magnet_eval.study.server.submission import MAX_COMMENT, Refused, submission
 
 OVL = Dimension("ovl", {"en": "?"}, [0, 100], 1, {"en": list("abcde")}, False)
 PAGE = Page("p_aaaaaaaa", "p1", "", ["s_aaaaaaaa", "s_bbbbbbbb"])

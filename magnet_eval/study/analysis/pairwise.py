@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from magnet_eval.records import Rating
-from magnet_eval.study import intervals
+from magnet_eval.study.analysis import intervals
 
 N_RESAMPLES = 1000
 TOLERANCE = 1e-9

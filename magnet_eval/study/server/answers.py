@@ -16,7 +16,7 @@ from typing import Any
 from magnet_eval.lookup import UserError
 from magnet_eval.store import writing
 from magnet_eval.study.schema import Assignment, Packet, sha256
-from magnet_eval.study.submission import Refused, Submission, submission
+from magnet_eval.study.server.submission import Refused, Submission, submission
 
 ABANDONED = timedelta(hours=1)  # of silence, after which a slot is given to the next listener as well
 CODE = re.compile(r"[A-Za-z0-9_-]{1,64}")  # of a platform, such as PROLIFIC_PID; an e-mail does not fit

@@ -8,12 +8,12 @@ import numpy as np
 
 from magnet_eval.lookup import UserError
 from magnet_eval.store import write_atomic
-from magnet_eval.study import correlation, output, planning, words
-from magnet_eval.study.analyse import Analysis
-from magnet_eval.study.analyse import analyse as analysed
+from magnet_eval.study.analysis import correlation, output, planning, words
+from magnet_eval.study.analysis.analyse import Analysis
+from magnet_eval.study.analysis.analyse import analyse as analysed
+from magnet_eval.study.analysis.screening import screen
 from magnet_eval.study.options import AnalyseOptions, PlanOptions
 from magnet_eval.study.schema import Folders, read_plan
-from magnet_eval.study.screening import screen
 from magnet_eval.table import table
 
 

@@ -4,8 +4,8 @@ import html
 import json
 from dataclasses import dataclass
 
+from magnet_eval.study.exchange.tabular import to_csv
 from magnet_eval.study.schema import Packet
-from magnet_eval.study.tabular import to_csv
 
 RETURN = "https://app.prolific.com/submissions/complete?cc="  # where Prolific wants listeners back
 LAYOUT = """<script src="https://assets.crowd.aws/crowd-html-elements.js"></script>

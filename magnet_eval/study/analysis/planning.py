@@ -12,8 +12,8 @@ import numpy as np
 
 from magnet_eval.lookup import UserError
 from magnet_eval.records import Rating
-from magnet_eval.study.grid import differences, dimensions, grid
-from magnet_eval.study.intervals import components
+from magnet_eval.study.analysis.grid import differences, dimensions, grid
+from magnet_eval.study.analysis.intervals import components
 
 PLAYS = 1.5  # times that a clip is heard on the average
 PAGE_SECONDS = 10.0  # to read, judge and go on

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from magnet_eval.lookup import UserError
 from magnet_eval.store import write_atomic, writing
-from magnet_eval.study import export_platforms as platforms
-from magnet_eval.study.export_webmushra import configs, to_yaml
+from magnet_eval.study.analysis.planning import PAGE_SECONDS, PLAYS
+from magnet_eval.study.exchange import platforms
+from magnet_eval.study.exchange.responses import COLUMNS, Row
+from magnet_eval.study.exchange.tabular import to_csv
+from magnet_eval.study.exchange.webmushra import configs, to_yaml
 from magnet_eval.study.options import ExportOptions
-from magnet_eval.study.planning import PAGE_SECONDS, PLAYS
-from magnet_eval.study.responses import COLUMNS, Row
 from magnet_eval.study.schema import Assignment, Folders, Packet, read_assignments, read_packet
-from magnet_eval.study.tabular import to_csv
 
 Slots = Mapping[int, Sequence[Assignment]]
 

@@ -7,9 +7,9 @@ import numpy as np
 
 from magnet_eval.records import AGREES, PEOPLE, ClipScore, Score
 from magnet_eval.store import ids_hash
-from magnet_eval.study.analyse import Analysis
-from magnet_eval.study.correlation import Agreement
-from magnet_eval.study.grid import Grid
+from magnet_eval.study.analysis.analyse import Analysis
+from magnet_eval.study.analysis.correlation import Agreement
+from magnet_eval.study.analysis.grid import Grid
 
 VERSION = 1  # of the analysis: goes up with every change that moves a number
 ALL = "all systems"

@@ -12,9 +12,9 @@ import numpy as np
 from magnet_eval import stats
 from magnet_eval.lookup import UserError, check
 from magnet_eval.records import Rating
-from magnet_eval.study import agreement, compare, crowdmos, grid, intervals, orders, pairwise
-from magnet_eval.study.grid import Grid
-from magnet_eval.study.screening import RULE_SETS, Screening, screen
+from magnet_eval.study.analysis import agreement, compare, crowdmos, grid, intervals, orders, pairwise
+from magnet_eval.study.analysis.grid import Grid
+from magnet_eval.study.analysis.screening import RULE_SETS, Screening, screen
 
 MIN_RATERS = 2
 BY_PROTOCOL = {"mushra": ["bs1534"], "multi_nr": ["musicgen"], "acr": ["p808"], "ab": ["headphones"]}

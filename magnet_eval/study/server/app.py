@@ -24,12 +24,12 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from magnet_eval.lookup import UserError
-from magnet_eval.study import admin
-from magnet_eval.study.answers import Answers
-from magnet_eval.study.limits import Allowance
 from magnet_eval.study.schema import Packet
-from magnet_eval.study.submission import Refused
-from magnet_eval.study.writer import Writer
+from magnet_eval.study.server import admin
+from magnet_eval.study.server.answers import Answers
+from magnet_eval.study.server.limits import Allowance
+from magnet_eval.study.server.submission import Refused
+from magnet_eval.study.server.writer import Writer
 
 MAX_BODY = 64 * 1024  # bytes; a page of 12 stimuli with the longest comment has 12 kB
 HEADERS = {

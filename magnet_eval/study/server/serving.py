@@ -11,8 +11,8 @@ import uvicorn
 
 from magnet_eval.lookup import UserError
 from magnet_eval.study import schema
-from magnet_eval.study.answers import Answers
-from magnet_eval.study.server import Site, application
+from magnet_eval.study.server.answers import Answers
+from magnet_eval.study.server.app import Site, application
 
 log = logging.getLogger(__name__)
 

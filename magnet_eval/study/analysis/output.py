@@ -21,11 +21,11 @@ from magnet_eval.lookup import UserError
 from magnet_eval.records import ClipScore, Rating, Score, is_people, to_jsonl
 from magnet_eval.report.data import looks
 from magnet_eval.store import RunFolder, read_lines, write_atomic
-from magnet_eval.study import figures, rows, words
-from magnet_eval.study.analyse import Analysis, Settings
-from magnet_eval.study.correlation import Agreement
+from magnet_eval.study.analysis import figures, rows, words
+from magnet_eval.study.analysis.analyse import Analysis, Settings
+from magnet_eval.study.analysis.correlation import Agreement
+from magnet_eval.study.analysis.screening import Screening, Verdict
 from magnet_eval.study.schema import Folders, read_packet, read_plan
-from magnet_eval.study.screening import Screening, Verdict
 
 log = logging.getLogger(__name__)
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run
@@ -91,7 +91,7 @@ def read_runs(paths: Iterable[str]) -> tuple[list[Score], list[ClipScore]]:
 
 def write(analysis: Analysis, agreements: Sequence[Agreement], out: Path) -> Path:
     """Writes the folder ``out``; the page in it. Figures of an earlier analysis go."""
-    from magnet_eval.study.results_page import page
+    from magnet_eval.study.analysis.results_page import page
 
     systems = dict.fromkeys(label for grid in analysis.grids for label in grid.systems)
     drawn = figures.all_figures(analysis, looks(dict.fromkeys(systems, "")))

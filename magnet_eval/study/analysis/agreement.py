@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from magnet_eval.records import Rating
-from magnet_eval.study.intervals import components
+from magnet_eval.study.analysis.intervals import components
 
 N_SPLITS = 200
 

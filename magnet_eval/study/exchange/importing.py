@@ -18,10 +18,10 @@ from magnet_eval.lookup import UserError
 from magnet_eval.records import Rating, to_jsonl
 from magnet_eval.store import write_atomic
 from magnet_eval.study import schema
+from magnet_eval.study.exchange.responses import COLUMNS, SESSION_COLUMNS, Row, checked, read
+from magnet_eval.study.exchange.tabular import to_csv
 from magnet_eval.study.options import ImportOptions
-from magnet_eval.study.responses import COLUMNS, SESSION_COLUMNS, Row, checked, read
 from magnet_eval.study.schema import Folders, Key, Packet, Page
-from magnet_eval.study.tabular import to_csv
 
 PRACTICE = "of the practice page, which does not count"
 UNTOUCHED = "never touched: a missing answer"

@@ -19,10 +19,11 @@ import numpy as np
 
 from magnet_eval.lookup import UserError
 from magnet_eval.store import file_hash
-from magnet_eval.study import levels, schema, sounds
+from magnet_eval.study import schema
+from magnet_eval.study.packet import levels, sounds
 from magnet_eval.study.schema import ROLES, Folders, Key, Packet
 
-PAGE = Path(__file__).with_name("page")
+PAGE = Path(__file__).parents[1] / "page"
 OWN = ("packet.json", "assignments.csv", "SHA256SUMS")
 HEADER = 44  # bytes of a WAV file that says its format and nothing else
 OFF = 0.1  # LU that a file's loudness may be off

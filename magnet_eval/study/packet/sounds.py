@@ -13,7 +13,7 @@ import numpy as np
 from magnet_eval import audio
 from magnet_eval.lookup import UserError
 from magnet_eval.store import file_hash, writing
-from magnet_eval.study.anchors import ANCHORS, anchor
+from magnet_eval.study.packet.anchors import ANCHORS, anchor
 
 FADE = 0.005  # s at each end: a loop would click otherwise
 SHORTEST = 0.8  # of the usual length: a clip that is shorter by more may be a mistake

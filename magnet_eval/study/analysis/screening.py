@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from magnet_eval.records import Rating
-from magnet_eval.study.grid import SCALE
+from magnet_eval.study.analysis.grid import SCALE
 
 RULE_SETS = ("bs1534", "musicgen", "crowdmos", "p808", "headphones")
 REAL = ("reference", "gold")  # roles of clips that no system made and nothing spoilt

@@ -11,9 +11,9 @@ import numpy as np
 from magnet_eval import speed
 from magnet_eval.records import ClipScore, Score
 from magnet_eval.stats import LEVEL
-from magnet_eval.study import intervals
-from magnet_eval.study.agreement import rank_correlation
-from magnet_eval.study.grid import Grid
+from magnet_eval.study.analysis import intervals
+from magnet_eval.study.analysis.agreement import rank_correlation
+from magnet_eval.study.analysis.grid import Grid
 
 N_RESAMPLES = 1000
 MIN_SYSTEMS = 3

@@ -19,7 +19,7 @@ from magnet_eval.lookup import UserError, check
 from magnet_eval.progress import Progress
 from magnet_eval.study.options import SimulateOptions
 from magnet_eval.study.schema import Dimension, Key, Packet, Page
-from magnet_eval.study.submission import Answer
+from magnet_eval.study.server.submission import Answer
 
 MEAN = 55.0  # points of 100 of a system without an effect
 ROLES = {"reference": 38.0, "gold": 33.0, "anchor70": -15.0, "anchor35": -32.0}  # points from the mean

@@ -8,9 +8,9 @@ import numpy as np
 
 from magnet_eval.report.data import COLOURS, INK, System
 from magnet_eval.report.figures import GROUND, LINE, MUTED, STYLE, WIDTH, Figure, canvas, to_svg
-from magnet_eval.study.analyse import Analysis, Condition
-from magnet_eval.study.compare import Comparison
-from magnet_eval.study.grid import Grid
+from magnet_eval.study.analysis.analyse import Analysis, Condition
+from magnet_eval.study.analysis.compare import Comparison
+from magnet_eval.study.analysis.grid import Grid
 
 LIGHT = {"ink": "#1b1c1e", "muted": "#63666b", "line": "#dfe0dd", "ground": "#fdfdfc"}
 DARK = {"ink": "#ecedee", "muted": "#a2a6ac", "line": "#34373b", "ground": "#141517"}
@@ -74,7 +74,7 @@ def answers(grid: Grid, rows: Sequence[Condition], looks: Mapping[str, System]) 
 
 def prompts(grid: Grid) -> Figure:
     """Mean answer of every clip: prompts down, systems across, prompts ordered by their mean."""
-    from magnet_eval.study.compare import block_means
+    from magnet_eval.study.analysis.compare import block_means
 
     means = block_means(grid.values[: grid.n_systems], 1)  # [prompt, system]
     rows = np.flatnonzero(np.isfinite(means).any(axis=1))

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from magnet_eval.report.numbers import decimals, number, p_text
-from magnet_eval.study.analyse import Analysis, Condition, Findings
-from magnet_eval.study.compare import Comparison
+from magnet_eval.study.analysis.analyse import Analysis, Condition, Findings
+from magnet_eval.study.analysis.compare import Comparison
 
 STANDARDS = {
     "multi_nr": "a multiple-stimulus test without a reference (in the manner of ITU-R BS.2132)",

@@ -22,14 +22,16 @@ from magnet_eval import __version__
 from magnet_eval.lookup import UserError
 from magnet_eval.progress import Progress, silent
 from magnet_eval.store import file_hash, writing
-from magnet_eval.study import headphones, levels, packing, sounds
-from magnet_eval.study.analyse import BY_PROTOCOL
-from magnet_eval.study.anchors import LEAST_RATE
-from magnet_eval.study.check import check
-from magnet_eval.study.design import Draft, Slot, Wanted, design
+from magnet_eval.study.analysis.analyse import BY_PROTOCOL
 from magnet_eval.study.options import PrepareOptions
-from magnet_eval.study.packing import Clip, Names
-from magnet_eval.study.questions import dimensions, languages, read_questions
+from magnet_eval.study.packet import headphones, levels, packing, sounds
+from magnet_eval.study.packet.anchors import LEAST_RATE
+from magnet_eval.study.packet.check import check
+from magnet_eval.study.packet.design import Draft, Slot, Wanted, design
+from magnet_eval.study.packet.packing import Clip, Names
+from magnet_eval.study.packet.questions import dimensions, languages, read_questions
+from magnet_eval.study.packet.selection import Selection, has_real, select
+from magnet_eval.study.packet.sounds import Format, Sound
 from magnet_eval.study.schema import (
     AudioFacts,
     Dimension,
@@ -45,11 +47,9 @@ from magnet_eval.study.schema import (
     to_json,
     write_assignments,
 )
-from magnet_eval.study.selection import Selection, has_real, select
-from magnet_eval.study.sounds import Format, Sound
 
 log = logging.getLogger(__name__)
-PAGE = Path(__file__).with_name("page")
+PAGE = Path(__file__).parents[1] / "page"
 LONGEST = {"mushra": 12.0}  # s (BS.1534-3)
 TESTS = [
     "two-way (rater x prompt) bootstrap of paired differences, Holm-adjusted",

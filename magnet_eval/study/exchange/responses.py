@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from magnet_eval.lookup import UserError
-from magnet_eval.study.answers import Answers
+from magnet_eval.study.exchange.tabular import read_csv
 from magnet_eval.study.schema import Folders, Key, Packet, Page, read_assignments
-from magnet_eval.study.submission import Refused
-from magnet_eval.study.tabular import read_csv
+from magnet_eval.study.server.answers import Answers
+from magnet_eval.study.server.submission import Refused
 
 COLUMNS = [
     "session", "slot", "pass", "page_id", "stimulus_id", "dimension", "score", "touched", "plays", "heard_s",

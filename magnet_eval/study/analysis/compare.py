@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from magnet_eval.study import intervals
+from magnet_eval.study.analysis import intervals
 
 
 @dataclass(frozen=True)

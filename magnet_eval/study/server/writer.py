@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from magnet_eval.study.answers import Answers
+from magnet_eval.study.server.answers import Answers
 
 MOST = 256  # requests in a transaction
 Job = tuple[asyncio.Future[Any], Callable[..., Any], tuple[Any, ...]]

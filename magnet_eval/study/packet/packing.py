@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from magnet_eval.lookup import UserError
-from magnet_eval.study.design import Draft, Slot
+from magnet_eval.study.packet.design import Draft, Slot
+from magnet_eval.study.packet.sounds import Sound
 from magnet_eval.study.schema import Assignment, Page, Stimulus
-from magnet_eval.study.sounds import Sound
 
 OPEN = "open reference"  # the condition that the reference of a page is
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"

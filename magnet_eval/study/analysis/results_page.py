@@ -7,10 +7,10 @@ from typing import Any
 from magnet_eval.report import html as report
 from magnet_eval.report.figures import Figure
 from magnet_eval.report.numbers import DASH, number, p_text
-from magnet_eval.study import words
-from magnet_eval.study.analyse import Analysis
-from magnet_eval.study.correlation import Agreement
-from magnet_eval.study.orders import PLACES
+from magnet_eval.study.analysis import words
+from magnet_eval.study.analysis.analyse import Analysis
+from magnet_eval.study.analysis.correlation import Agreement
+from magnet_eval.study.analysis.orders import PLACES
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 

@@ -1,0 +1,1 @@
+"""What ratings say: screening, intervals, differences, agreement, planning, and how it is written down."""
