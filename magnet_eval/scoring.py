@@ -75,11 +75,12 @@ def chosen_metrics(protocol: config.Protocol) -> list[Metric]:
 def check(protocol: config.Protocol) -> None:
     """Raises UserError on an unknown metric or preset, or one whose network's weights or real clips are not here."""
     chosen = chosen_metrics(protocol)
-    for metric in chosen:
-        missing = embedders.missing(metric.embedder, metric.options)
-        wrong = missing or sources.mismatch(metric.options.get("weights", ""), protocol.metrics[metric.name].sha256)
-        source = sources.SOURCES.get(str(metric.options.get("weights")))
-        wrong = wrong or Hearing.of(metric).misfit(source and source.rate)
+    choices = [choice for choice in protocol.metrics.values() for _ in choice.preset or [""]]
+    for metric, choice in zip(chosen, choices, strict=True):
+        weights = metric.options.get("weights", "")
+        wrong = embedders.missing(metric.embedder, metric.options) or sources.mismatch(weights, choice.sha256)
+        source = sources.SOURCES.get(str(weights))
+        wrong = wrong or Hearing.of(metric).misfit(source.rate if source else None)
         if wrong:
             raise UserError(f"metric {metric.name} ({metric.preset}): {wrong}")
     if any(metric.needs in REAL_SETS for metric in chosen):
