@@ -159,22 +159,23 @@ class Sounds:
         return entry
 
 
-def scores_of(data: Data) -> dict[tuple[str, str], list[list[str]]]:
-    """Label and value of every metric of each clip, by system and prompt."""
+def scores_of(data: Data, prompts: set[str]) -> dict[tuple[str, str], list[list[str]]]:
+    """Label and value of every metric of each clip of ``prompts``, by system and prompt."""
     labels = {row.metric: shown_label(row) for row in data.plain}
     found: dict[tuple[str, str], list[list[str]]] = defaultdict(list)
     for row in data.clip_scores:
-        value = number(row.value, decimals(row.value))
-        found[row.system, row.prompt_id].append([labels.get(row.metric, row.metric), value])
+        if row.prompt_id in prompts:
+            value = number(row.value, decimals(row.value))
+            found[row.system, row.prompt_id].append([labels.get(row.metric, row.metric), value])
     return found
 
 
 def entries(data: Data, sounds: Sounds) -> list[dict[str, Any]]:
     """What the page shows, one entry per prompt: caption, badge, and its clips, the real one first if it is here."""
     clips = {(clip.system, clip.prompt_id): clip for own in data.clips.values() for clip in own}
-    scores, has_real = scores_of(data), has_reference(data)
-    shown = []
-    for i, (prompt, badge) in enumerate(in_order(data)):
+    chosen, has_real, shown = in_order(data), has_reference(data), []
+    scores = scores_of(data, {prompt.id for prompt, _ in chosen})
+    for i, (prompt, badge) in enumerate(chosen):
         items = []
         if prompt.reference and has_real:
             items.append(_item(sounds, Path(prompt.reference), REFERENCE, f"{i:03d}-real.flac", []))

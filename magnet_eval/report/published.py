@@ -80,7 +80,9 @@ def _rows(data: Data, table: dict[str, Any]) -> Iterator[Beside]:
 def _is_other(data: Data, row: Score) -> bool:
     """Whether the model is not the one that ships, with its settings, or the metric's network not the preset's."""
     protocol, model = data.manifest["protocol"], data.manifest.get("systems", {}).get(row.system, {})
-    if protocol.get("metrics", {}).get(row.metric, {}).get("weights"):
+    given = protocol.get("metrics", {}).get(row.metric, {}).get("weights")
+    standing = row.params.get("weights")  # of the network's file, by its hash
+    if standing == "other" or (given and standing != "published"):
         return True
     if any(system.get("label") == row.system and system.get("set") for system in protocol.get("systems", [])):
         return True

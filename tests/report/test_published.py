@@ -27,9 +27,11 @@ def measured(tmp_path):
         reference=None,
         version=None,
         padding=None,
+        standing=None,
     ):
         folder = RunFolder(tmp_path / "run-v1")
-        row = Score(protocol, 1, "mine", metric, "FAD", 4.5, "", "lower", 5000, 4.3, 4.7, preset=preset)
+        params = {"weights": standing} if standing else {}
+        row = Score(protocol, 1, "mine", metric, "FAD", 4.5, "", "lower", 5000, 4.3, 4.7, preset=preset, params=params)
         folder.replace_scores([row], lambda row: True)
         made = asdict(config.load_protocol(protocol))
         made["prompts"] |= {"path": "/elsewhere/musiccaps.jsonl", **(prompts or {})}
@@ -53,12 +55,17 @@ def test_a_measured_number_stands_beside_its_published_one(measured, tmp_path):
     assert "Beside published numbers" in page and "4.22" in page
 
 
+def test_weights_from_elsewhere_count_if_they_are_the_published_ones(measured):
+    assert len(published.beside(measured(weights="copy.pth", standing="published"))) == 1
+
+
 @pytest.mark.parametrize(
     "other",
     [
         {"protocol": "musiccaps-native"}, {"preset": "native"}, {"model": "magnet-tiny"}, {"metric": "kl_mtt_tiny"},
         {"set": {"decoding.steps": [60, 10, 10, 10]}}, {"weights": "another.pth"}, {"prompts": {"seconds": 5.0}},
         {"prompts": {"n": 10}}, {"reference": {"split": "balanced"}}, {"version": 99}, {"padding": "other"},
+        {"standing": "other"},
     ],
     ids=lambda other: "-".join(map(str, next(iter(other.items())))),
 )  # fmt: skip
