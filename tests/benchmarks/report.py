@@ -159,7 +159,8 @@ def main() -> None:
         f"Python {known['python']}; {machine}",
         "",
         f"Clips of {SECONDS} s at {RATE // 1000} kHz, {len(METRICS)} scores each, {len(TAGS)} tags a prompt. "
-        f"Seconds: the median of {each}; of the processor {busy}, imports included. With audio the page has {len(text.encode()) / 1e6:.0f} MB.",
+        f"Seconds: the median of {each}; of the processor {busy}, imports included. "
+        f"With audio the page has {len(text.encode()) / 1e6:.0f} MB.",
         "",
         "| what | measured | bar |",
         "|---|---:|---:|",
