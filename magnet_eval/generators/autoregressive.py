@@ -83,20 +83,19 @@ def steps(
         codes[..., :given] = prompt
     sequence = delay(codes, lm.config.mask_token)
     watch, n_q, end = Stopwatch(text.device), lm.config.n_q, sequence.shape[2]
-    with watch.stage("prefill"):
-        loop: _Loop = kept(lm, _Loop, len(text), end, text.shape[1], guidance(settings))
-        loop.begin(text, text_mask, sequence, given)
-        loop.draw(choose, settings, end - given - 1)
-        loop.step(choose, settings)
-    yield max(given + 2 - n_q, 0), partial(loop.beginning, max(given + 2 - n_q, 0))
-    with watch.stage("decode"):
-        for step in range(given + 2, end):
-            loop.draw(choose, settings, end - step)
-            loop.step(choose, settings)
-            yield (done := max(step - n_q + 1, 0)), partial(loop.beginning, done)
-    made = end - given - 1
+    made, shape = end - given - 1, (len(text), end, text.shape[1], guidance(settings))
+    with kept(lm, _Loop, *shape) as loop:
+        with watch.stage("prefill"):
+            loop.begin(text, text_mask, sequence, given)
+            loop.step(choose, settings, made)
+        yield (done := max(given + 2 - n_q, 0)), partial(loop.beginning, done)
+        with watch.stage("decode"):
+            for step in range(given + 2, end):
+                loop.step(choose, settings, end - step)
+                yield (done := max(step - n_q + 1, 0)), partial(loop.beginning, done)
+        codes = undelay(loop.sequence)
     evaluations = made * (1 if guidance(settings) == "none" else 2)
-    return Tokens(undelay(loop.sequence), made, evaluations, watch.seconds, watch.event_seconds)
+    return Tokens(codes, made, evaluations, watch.seconds, watch.event_seconds)
 
 
 def guidance(settings: AutoregressiveDecoding) -> str:
@@ -116,6 +115,7 @@ class _Loop:
         self.steppers = [Stepper(lm, told, untold, length - 1, text_length) for told, untold in rows]
         self.sequence = torch.empty(batch, lm.config.n_q, length, dtype=torch.long, device=lm.device)
         self.at, self.turn = (torch.zeros(1, dtype=torch.long, device=lm.device) for _ in range(2))
+        self.noises: dict[tuple[int, ...], Tensor] = {}  # one for each kind of it, for recordings know its place
         self.noise: Tensor | None = None
         self.position = self.turns = 0  # what the device has in ``at``, and the turns it has noise for
         self.graphs = Graphs(lm.device)
@@ -133,22 +133,25 @@ class _Loop:
                 causal = causal_mask(given, text.device)
                 self.lm(known, text[: stepper.told], mask, causal, codebook=0, cache=stepper.cache)
 
-    def draw(self, choose: Choose, settings: AutoregressiveDecoding, left: int) -> None:
-        """Noise for the next turns where there is none, but for no more than are ``left``."""
-        if self.turns or settings.greedy:
-            return
-        config = self.lm.config
-        self.turns = min(TOGETHER, left)
-        noise = torch.stack([choose.draw(self.batch, config.n_q, config.card) for _ in range(self.turns)])
-        if self.noise is None or self.noise.shape[1:] != noise.shape[1:]:
-            self.noise = noise.new_empty(TOGETHER, *noise.shape[1:], device=self.lm.device)
-        self.noise[: self.turns].copy_(noise)
+    def _draw(self, choose: Choose, n: int) -> None:
+        """Noise for the next ``n`` turns."""
+        n_q, card = self.lm.config.n_q, self.lm.config.card
+        noise = torch.stack([choose.draw(self.batch, n_q, card) for _ in range(n)])
+        kind = noise.shape[1:]
+        if kind not in self.noises:
+            self.noises[kind] = noise.new_empty(TOGETHER, *kind, device=self.lm.device)
+        self.noise = self.noises[kind]
+        self.noise[:n].copy_(noise)
         self.turn.zero_()
 
-    def step(self, choose: Choose, settings: AutoregressiveDecoding) -> None:
-        """One step."""
+    def step(self, choose: Choose, settings: AutoregressiveDecoding, left: int) -> None:
+        """One step of those that are ``left``."""
+        if not settings.greedy:
+            if self.turns == 0:
+                self.turns = min(TOGETHER, left)
+                self._draw(choose, self.turns)
+            self.turns -= 1
         self.position += 1
-        self.turns -= not settings.greedy
         length = self.position
         if self.lm.device.type == "cuda":  # one recording serves many steps
             length = min(math.ceil(length / TOGETHER) * TOGETHER, self.sequence.shape[2] - 1)

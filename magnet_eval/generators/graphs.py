@@ -1,10 +1,13 @@
 """CUDA graphs: work over buffers that keep their places, recorded once and replayed without Python."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from magnet_eval.generators.transformer import LanguageModel
 
 
 class Graphs:
@@ -40,16 +43,19 @@ class Graphs:
         return first
 
 
-def kept(holder: Any, kind: Callable[..., Any], *shape: Any) -> Any:
-    """``kind(holder, *shape)``; on CUDA the one of an earlier call, whose recordings are good for these buffers alone.
+@contextmanager
+def kept(lm: LanguageModel, kind: Callable[..., Any], *shape: Any) -> Iterator[Any]:
+    """``kind(lm, *shape)``; on CUDA the one of an earlier call, whose recordings are good for its buffers alone.
 
-    shape: the batch first. Buffers of another batch are let go, for a sweep over batches would fill the memory.
+    shape: the batch first. Buffers of another batch are let go, for a sweep over batches would fill the memory; those
+    in use are nobody else's.
     """
-    if holder.device.type != "cuda":
-        return kind(holder, *shape)
-    key = (kind, *shape)
-    for other in [other for other in holder.kept if other[1] != shape[0]]:
-        del holder.kept[other]
-    if key not in holder.kept:
-        holder.kept[key] = kind(holder, *shape)
-    return holder.kept[key]
+    if lm.device.type != "cuda":
+        yield kind(lm, *shape)
+        return
+    buffers: dict[tuple[Any, ...], Any] = lm.kept.setdefault(kept, {})
+    for other in [other for other in buffers if other[1] != shape[0]]:
+        del buffers[other]
+    mine = buffers.pop((kind, *shape), None) or kind(lm, *shape)
+    yield mine
+    buffers[kind, *shape] = mine

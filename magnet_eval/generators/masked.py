@@ -97,25 +97,26 @@ def decode(
     if prompt is None:
         prompt = torch.empty(len(text), n_q, 0, dtype=torch.long, device=text.device)
     watch = Stopwatch(text.device)
-    with watch.stage("codebook 1"):
-        net = _Network(lm, text, text_mask, made, exact=settings.sampling == "reference")
-        net.codes.fill_(lm.config.mask_token)
-        net.codes[..., :given] = prompt
-    job = _Job(net, spans, settings, choose, rescore, prompt, watch)
-    for codebook, n_steps in enumerate(settings.steps):
-        with watch.stage(f"codebook {codebook + 1}"):
-            job.fill(codebook, schedule(n_steps, spans.n_units - spans.n_given, settings))
+    with kept(lm, WholeClip, len(text), made, text.shape[1]) as whole:
+        with watch.stage("codebook 1"):
+            whole.cache.listen(text, text_mask)
+            whole.codes.fill_(lm.config.mask_token)
+            whole.codes[..., :given] = prompt
+        net = _Network(whole, exact=settings.sampling == "reference")
+        job = _Job(net, spans, settings, choose, rescore, prompt, watch)
+        for codebook, n_steps in enumerate(settings.steps):
+            with watch.stage(f"codebook {codebook + 1}"):
+                job.fill(codebook, schedule(n_steps, spans.n_units - spans.n_given, settings))
+        codes = whole.codes.clone()
     evaluations = net.evaluations + (sum(settings.steps) if rescore else 0)
-    return Tokens(net.codes.clone(), sum(settings.steps), evaluations, watch.seconds, watch.event_seconds)
+    return Tokens(codes, sum(settings.steps), evaluations, watch.seconds, watch.event_seconds)
 
 
 class _Network:
     """The model under guidance."""
 
-    def __init__(self, lm: LanguageModel, text: Tensor, text_mask: Tensor | None, frames: int, *, exact: bool) -> None:
-        self.whole: WholeClip = kept(lm, WholeClip, len(text), frames, text.shape[1])
-        self.whole.cache.listen(text, text_mask)
-        self.codes = self.whole.codes
+    def __init__(self, whole: WholeClip, *, exact: bool) -> None:
+        self.whole, self.codes = whole, whole.codes
         self.exact, self.evaluations = exact, 0
 
     def logits(self, codebook: int, frames: Tensor, cfg: float) -> Tensor:

@@ -4,6 +4,8 @@ What ``LanguageModel.forward`` computes of one position, with nothing to set up,
 CUDA a step is one recording, on a CPU little beside the weights is read.
 """
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -12,12 +14,16 @@ from magnet_eval.generators.products import product_of
 from magnet_eval.generators.transformer import Cache, LanguageModel, Layer, sinusoids
 
 
-class Linears:
-    """The products of one layer."""
+class LayerSteps:
+    """The norms and products of one layer, without the modules around them: calling those is a tenth of a step."""
 
     def __init__(self, layer: Layer) -> None:
         """Of its weights."""
         cross = layer.cross_attention
+        self.norm, self.norm_cross, self.norm_inner = (
+            partial(F.layer_norm, normalized_shape=norm.normalized_shape, weight=norm.weight, bias=norm.bias)
+            for norm in (layer.norm1, layer.norm_cross, layer.norm2)
+        )
         self.own = product_of(layer.self_attn.in_proj_weight)
         self.own_out = product_of(layer.self_attn.out_proj.weight)
         self.ask = product_of(cross.in_proj_weight[: cross.out_proj.in_features])
@@ -31,7 +37,7 @@ class Network:
 
     def __init__(self, lm: LanguageModel) -> None:
         """Of its present weights."""
-        self.linears = [Linears(layer) for layer in lm.layers]
+        self.layers = [LayerSteps(layer) for layer in lm.layers]
         self.heads = product_of(torch.cat([head.weight for head in lm.linears]))
 
 
@@ -41,9 +47,7 @@ class Stepper:
     def __init__(self, lm: LanguageModel, told: int, untold: int, steps: int, text_length: int) -> None:
         """Room for ``steps`` positions."""
         self.lm, self.told, self.rows = lm, told, told + untold
-        if "network" not in lm.kept:
-            lm.kept["network"] = Network(lm)
-        self.network: Network = lm.kept["network"]
+        self.network: Network = lm.kept.get(Network) or lm.kept.setdefault(Network, Network(lm))
         text = torch.zeros(told, text_length, lm.config.dim, device=lm.device, dtype=lm.dtype)
         self.cache = Cache(lm, text, batch=self.rows, steps=steps)
         self.folded = FoldedText(lm, text_length) if told == 1 and text_length <= lm.config.dim // heads(lm) else None
@@ -65,26 +69,28 @@ class Stepper:
         x = sum(emb(codes[:, k]) for k, emb in enumerate(lm.emb)) + self.positions.index_select(0, at)
         x = x.repeat(self.rows // len(x), 1)
         mask = self.places[:length] <= at if x.device.type == "cuda" else None
-        past = cache.past[..., :length, :]
-        for index, (layer, linears) in enumerate(zip(lm.layers, self.network.linears, strict=True)):
-            own = linears.own(layer.norm1(x)).view(self.rows, 3, n_heads, 1, -1)
+        past = cache.past[..., :length, :].unbind()
+        for index, layer in enumerate(self.network.layers):
+            own = layer.own(layer.norm(x)).view(self.rows, 3, n_heads, 1, -1)
             cache.past[index].index_copy_(3, at, own[:, 1:].transpose(0, 1))
-            seen = F.scaled_dot_product_attention(own[:, 0], past[index, 0], past[index, 1], attn_mask=mask)
-            x = linears.own_out.added(seen.view(self.rows, -1), x)
+            keys, values = past[index]
+            seen = F.scaled_dot_product_attention(own[:, 0], keys, values, attn_mask=mask)
+            x = layer.own_out.added(seen.view(self.rows, -1), x)
             if self.told:
                 told = x[: self.told]
-                told.copy_(self._told(index, layer, linears, told))
-            x = linears.outer.added(linears.inner.gelu(layer.norm2(x)), x)
+                told.copy_(self._told(index, layer, told))
+            x = layer.outer.added(layer.inner.gelu(layer.norm_inner(x)), x)
         return self.network.heads(lm.out_norm(x)).unflatten(1, (lm.config.n_q, -1))
 
-    def _told(self, index: int, layer: Layer, linears: Linears, told: Tensor) -> Tensor:
+    def _told(self, index: int, layer: LayerSteps, told: Tensor) -> Tensor:
         """Rows [told, d] with what the text says to them."""
-        asking, text = layer.norm_cross(told), self.cache.text[index]
+        asking = layer.norm_cross(told)
         if self.folded:
             return self.folded.added(index, asking, self.cache.text_mask, told)
-        ask = linears.ask(asking).view(self.told, heads(self.lm), 1, -1)
-        heard = F.scaled_dot_product_attention(ask, text[0], text[1], self.cache.text_mask)
-        return linears.heard_out.added(heard.view(self.told, -1), told)
+        ask = layer.ask(asking).view(self.told, heads(self.lm), 1, -1)
+        keys, values = self.cache.text[index]
+        heard = F.scaled_dot_product_attention(ask, keys, values, self.cache.text_mask)
+        return layer.heard_out.added(heard.view(self.told, -1), told)
 
 
 class FoldedText:

@@ -56,7 +56,7 @@ class Cache:
         head = config.dim // config.num_heads
         self.text = text.new_empty(n, 2, len(text), config.num_heads, text.shape[1], head)
         self.past = text.new_empty(n, 2, batch, config.num_heads, steps, head)
-        self.text_mask: Tensor | None = None
+        self.room = text.new_empty(len(text), 1, 1, text.shape[1])  # of the mask; recordings know its place
         self.listen(text, text_mask)
 
     @torch.no_grad()
@@ -66,14 +66,9 @@ class Cache:
         for layer, kept in zip(self.lm.layers, self.text, strict=True):
             for old, new in zip(kept, layer.cross_attention.keys_values(text), strict=True):
                 old.copy_(new)
-        if text_mask is None:
-            self.text_mask = None
-            return
-        seen = torch.zeros_like(visible(text_mask), dtype=text.dtype).masked_fill_(~visible(text_mask), -math.inf)
-        if self.text_mask is None:
-            self.text_mask = seen
-        else:
-            self.text_mask.copy_(seen)
+        self.text_mask: Tensor | None = None  # what is added to scores: [B, 1, 1, S]
+        if text_mask is not None:
+            self.text_mask = self.room.zero_().masked_fill_(~visible(text_mask), -math.inf)
 
     def append(self, layer: int, keys: Tensor, values: Tensor) -> KeysValues:
         """Keeps one layer's new keys and values; returns all so far."""

@@ -180,8 +180,10 @@ def test_without_a_gpu_nothing_is_recorded_or_kept(lm):
     for _ in range(2):
         graphs.run("key", lambda: runs.append(1))
     assert len(runs) == 2 and not graphs.recorded
-    first = kept(lm, WholeClip, 1, 12, 5)
-    assert kept(lm, WholeClip, 1, 12, 5) is not first and not any(isinstance(key, tuple) for key in lm.kept)
+    with kept(lm, WholeClip, 1, 12, 5) as first:
+        pass
+    with kept(lm, WholeClip, 1, 12, 5) as second:
+        assert second is not first and kept not in lm.kept
 
 
 @pytest.mark.gpu
