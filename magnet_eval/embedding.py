@@ -60,8 +60,21 @@ class Hearing:
         """The front and the version of its code, for the keys of what is kept."""
         return None if self.front is None else (front.VERSION, asdict(self.front))
 
+    def misfit(self, rate: int | None) -> str:
+        """How the front is another network's than one that hears ``rate`` Hz (None: not known yet); "" if it is not."""
+        if self.front is None or rate in (None, self.front.rate):
+            return ""
+        weights = dict(self.options).get("weights", "")
+        return (
+            f"{self.embedder} with the weights {weights} hears {rate} Hz, and this preset gives it {self.front.rate} "
+            "Hz. Leave the weights out, or take the metric or preset of that rate: magnet-eval list metrics."
+        )
+
     def audio(self, item: Item, rate: int) -> np.ndarray:
-        """An item's samples [T] as the network gets them. Raises UserError on unreadable audio."""
+        """An item's samples as the network gets them: [T], or [2, T] of a stereo front.
+
+        Raises UserError on unreadable audio.
+        """
         assert item.path is not None
         if self.front is None:
             return audio.load_mono(item.path, rate)
@@ -120,7 +133,10 @@ class EmbeddingCache:
         return self.built[name]
 
     def card(self, hearing: Hearing) -> Card:
-        """The embedder's card: from the cache where it still holds, else from the embedder itself."""
+        """The embedder's card: from the cache where it still holds, else from the embedder itself.
+
+        Raises UserError if it hears another rate than the front gives, which no score would show.
+        """
         name = hearing.embedder, hearing.options
         if name not in self.cards:
             path = self.cache / f"{content_key('embedder', *name)}.json"
@@ -132,6 +148,9 @@ class EmbeddingCache:
                 card = self.card_of(hearing)
                 write_atomic(path, json.dumps(asdict(card)))
             self.cards[name] = card
+        misfit = hearing.misfit(self.cards[name].sample_rate)
+        if misfit:
+            raise UserError(misfit)
         return self.cards[name]
 
     def card_of(self, hearing: Hearing) -> Card:
@@ -192,7 +211,7 @@ class EmbeddingCache:
             made = [embedder.embed_text([item.content]) for item in items]
         else:
             clips = [hearing.audio(item, self.card(hearing).sample_rate) for item in items]
-            alike = len(clips) > 1 and len({len(clip) for clip in clips}) == 1
+            alike = len(clips) > 1 and len({clip.shape for clip in clips}) == 1
             made = embedder.embed_batch(clips) if alike else [embedder.embed(clip) for clip in clips]
         return [self.keep(hearing, item, frames) for item, frames in zip(items, made, strict=True)]
 

@@ -15,6 +15,8 @@ clip's way to each network, done by front.py; ``OPTIONS`` what the embedder does
 - ``av-bench``: av-benchmark of 2025 with --audio_length=10; its own default are 8 s, for video.
 - ``fadtk-1.1``: fadtk 1.1.0.
 - ``frechet-audio-distance-0.3``: frechet-audio-distance 0.3.4 on resampy 0.4, whose filter is not that of 0.2 and 0.3.
+  Of stereo files at another rate than 48 kHz its EnCodec hears noise, as channels are resampled in place of time; here
+  they are resampled as meant.
 """
 
 from collections.abc import Mapping
@@ -25,7 +27,7 @@ PRESETS = (
     "native", "audiocraft-tf", "audiocraft-tf-sound", "audioldm_eval-cnn14", "sam-v1", "av-bench", "fadtk-1.1",
     "frechet-audio-distance-0.3",
 )  # fmt: skip
-NETWORKS = ("vggish", "cnn14", "passt", "clap", "encodec", "openl3")
+NETWORKS = ("vggish", "cnn14", "passt", "clap", "encodec", "encodec_32khz", "encodec_48khz", "openl3")
 RESAMPLERS = ("soxr-hq", "julius", "torchaudio", "torchaudio-functional", "kaiser-64", "resampy-best")
 CHANNELS = ("mean", "first", "stereo")
 INT16 = ("nearest", "truncated")
@@ -79,6 +81,8 @@ FRONTS: dict[tuple[str, str], Front] = {
     ("native", "passt"): Front(32_000),
     ("native", "clap"): Front(48_000),
     ("native", "encodec"): Front(24_000),
+    ("native", "encodec_32khz"): Front(32_000),
+    ("native", "encodec_48khz"): Front(48_000, channels="stereo"),
     # audiocraft writes both sides at -1 dBFS, though a comment in it says that references are left as they are.
     ("audiocraft-tf", "vggish"): replace(_AUDIOCRAFT, rate=16_000, peak_after=-1.0, int16=("nearest",)),
     ("audiocraft-tf", "passt"): _AUDIOCRAFT,
@@ -97,23 +101,29 @@ FRONTS: dict[tuple[str, str], Front] = {
     ("fadtk-1.1", "vggish"): replace(_FADTK, at_least=1.0),
     ("fadtk-1.1", "clap"): replace(_FADTK, rate=48_000, int16=("nearest", "truncated")),
     ("fadtk-1.1", "encodec"): replace(_FADTK, rate=24_000, at_most=180.0),
+    ("fadtk-1.1", "encodec_48khz"): replace(_FADTK, rate=48_000, at_most=180.0),  # mono, in both channels
     ("frechet-audio-distance-0.3", "vggish"): _FAD,
     ("frechet-audio-distance-0.3", "cnn14"): _FAD,
     ("frechet-audio-distance-0.3", "clap"): replace(_FAD, rate=48_000),
     ("frechet-audio-distance-0.3", "encodec"): replace(_FAD, rate=24_000),
+    ("frechet-audio-distance-0.3", "encodec_48khz"): replace(_FAD, rate=48_000, channels="stereo"),
 }
 
 _END_TO_END = {"weights": "vggish", "window": 15_600, "hop": 15_360}  # 96 frames of 10 ms; torchvggish's
 _HALF_SECONDS = {"weights": "vggish", "window": 16_000, "hop": 8_000, "positive_peak": True}  # Google's
 _MUSIC, _SPEECH = "music_audioset_epoch_15_esc_90.14", "music_speech_audioset_epoch_15_esc_89.98"
 
-# Of the embedder of that name. Networks that no embedder has (openl3) are not here.
+EMBEDDERS = {"encodec_32khz": "encodec", "encodec_48khz": "encodec"}  # those of the other networks have their names
+
+# Of a network's embedder. Networks that no embedder has (openl3) are not here.
 OPTIONS: dict[tuple[str, str], Mapping[str, Any]] = {
     ("native", "vggish"): _END_TO_END,
     ("native", "cnn14"): {"weights": "cnn14-32k"},
     ("native", "passt"): {"weights": "passt-10s", "windows": "segments"},
     ("native", "clap"): {"weights": _MUSIC, "crop": "windows", "padding": "pad"},
     ("native", "encodec"): {"weights": "encodec_24khz"},
+    ("native", "encodec_32khz"): {"weights": "encodec_32khz"},
+    ("native", "encodec_48khz"): {"weights": "encodec_48khz"},
     ("audiocraft-tf", "vggish"): _HALF_SECONDS,
     ("audiocraft-tf", "passt"): {"weights": "passt-20s", "windows": "segments"},
     ("audiocraft-tf-sound", "passt"): {"weights": "passt-10s", "windows": "segments"},  # config/solver/audiogen
@@ -129,10 +139,12 @@ OPTIONS: dict[tuple[str, str], Mapping[str, Any]] = {
     ("fadtk-1.1", "vggish"): _END_TO_END,
     ("fadtk-1.1", "clap"): {"weights": _MUSIC, "crop": "seconds", "padding": "pad"},
     ("fadtk-1.1", "encodec"): {"weights": "encodec_24khz", "level": False},
+    ("fadtk-1.1", "encodec_48khz"): {"weights": "encodec_48khz", "level": False},
     ("frechet-audio-distance-0.3", "vggish"): _END_TO_END,
     ("frechet-audio-distance-0.3", "cnn14"): {"weights": "cnn14-16k"},
     ("frechet-audio-distance-0.3", "clap"): {"weights": "630k-audioset-best", "crop": "seeded"},
     ("frechet-audio-distance-0.3", "encodec"): {"weights": "encodec_24khz", "segments": False, "level": False},
+    ("frechet-audio-distance-0.3", "encodec_48khz"): {"weights": "encodec_48khz", "segments": False, "level": False},
 }
 
 _AUDIOCRAFT_KL = Divergence("reference_generated", epsilon=1e-6, pooling="segments")

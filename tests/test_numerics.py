@@ -8,6 +8,7 @@ import torch
 
 from magnet_eval import embedders, lookup, numerics
 from magnet_eval.embedders import cnn14, passt, vggish
+from magnet_eval.embedders.sources import SOURCES
 from magnet_eval.front import prepare
 from magnet_eval.metrics import divergence
 from magnet_eval.numerics import DIVERGENCES, FRONTS, OPTIONS, STATISTICS
@@ -17,6 +18,8 @@ RATES = {
     "passt": passt.SAMPLE_RATE,
     "clap": 48_000,
     "encodec": 24_000,
+    "encodec_32khz": 32_000,
+    "encodec_48khz": 48_000,
     "openl3": 44_100,  # the package goes on to 48 kHz itself
 }
 TEN_SECONDS = np.random.default_rng(0).uniform(-0.3, 0.4, (1, 320_000)).astype(np.float32)
@@ -52,10 +55,11 @@ def test_a_front_is_of_known_words_and_at_its_networks_rate(key):
         assert front.rate == RATES[network]
 
 
-@pytest.mark.parametrize("key", [key for key in OPTIONS if key[1] in embedders.EMBEDDERS])
+@pytest.mark.parametrize("key", OPTIONS)
 def test_options_are_the_embedders_own(key):
     assert key in FRONTS
-    embedder = lookup.load(embedders.EMBEDDERS, key[1], "embedder")
+    embedder = lookup.load(embedders.EMBEDDERS, numerics.EMBEDDERS.get(key[1], key[1]), "embedder")
+    assert SOURCES[OPTIONS[key]["weights"]].rate in (None, FRONTS[key].rate)
     assert set(OPTIONS[key]) <= set(inspect.signature(embedder).parameters)
     for option, allowed in (("crop", "CROPS"), ("padding", "PADDINGS"), ("windows", "WINDOWS")):
         if option in OPTIONS[key]:

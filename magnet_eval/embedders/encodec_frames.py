@@ -1,7 +1,8 @@
 """EnCodec's encoder (Défossez et al., 2022, arXiv:2210.13438) as an embedder: its frames before quantisation.
 
-The tools agree on the layer and differ in what the 48 kHz model hears. The codec itself cuts a clip into seconds and
-brings each to one loudness; fadtk cuts and does not level (segments, no level), frechet-audio-distance does neither.
+The tools agree on the layer and differ in what the 48 kHz model hears. The codec itself cuts a clip into seconds
+(1 % of them overlapping, none here) and brings each to one loudness; fadtk cuts and does not level (segments, no
+level), frechet-audio-distance does neither.
 The 24 and 32 kHz models hear the whole clip as it is, whatever the options.
 """
 
@@ -16,7 +17,8 @@ from torch import Tensor
 
 from magnet_eval import reference
 from magnet_eval.embedders import hash_of
-from magnet_eval.embedders.network import place_of, samples_of
+from magnet_eval.embedders.network import samples_of
+from magnet_eval.embedders.sources import place_of
 from magnet_eval.generators.checkpoints import load_transformers, pick_device, read_pickled
 from magnet_eval.generators.layout_audiocraft import codec_name
 from magnet_eval.generators.loading import load_codec
@@ -110,7 +112,7 @@ class EncodecEmbedder:
 
     @torch.inference_mode()
     def embed(self, audio: np.ndarray) -> np.ndarray:
-        """Mono [T] -> frames float32 [n, 128]; a model of two channels hears it in both."""
+        """Mono [T] or stereo [2, T] -> frames float32 [n, 128]; a model of two channels hears mono in both."""
         samples = samples_of(audio, 1, self.sample_rate, self.name).to(self.device)
         whole = samples.expand(1, self.channels, -1)
         parts = whole.split(self.segment if self.segment and self.segments else len(samples), dim=-1)

@@ -20,8 +20,8 @@ import torch
 from magnet_eval import reference
 from magnet_eval.embedders import clap_layout, encodec_frames, hash_of
 from magnet_eval.embedders.clap import windows_of
-from magnet_eval.embedders.network import ARRAYS, place_of, samples_of
-from magnet_eval.embedders.sources import weights_of
+from magnet_eval.embedders.network import ARRAYS, samples_of
+from magnet_eval.embedders.sources import place_of, weights_of
 from magnet_eval.generators.checkpoints import pick_device, read_pickled
 from magnet_eval.lookup import UserError
 
@@ -96,13 +96,13 @@ class PackageFadEmbedder:
 
     @torch.no_grad()
     def embed(self, audio: np.ndarray) -> np.ndarray:
-        """Mono [T] at ``sample_rate`` -> float32 [n, d]. Raises UserError for what the package swallows."""
+        """Mono [T] or, for 48 kHz EnCodec, [2, T] -> float32 [n, d]. Raises UserError for what the package swallows."""
         samples = samples_of(audio, 1, self.sample_rate, self.name)
         if self.kind.model_name == "clap":  # at random, were it left to the package
             samples = windows_of(samples, "seeded", self.seed)[0]
         with heard() as said:
             try:
-                frames = self.judge.get_embeddings([samples.numpy()], self.sample_rate)
+                frames = self.judge.get_embeddings([samples.numpy().T], self.sample_rate)
             except ValueError as error:
                 raise UserError(f"{PACKAGE} has no embedding of this clip: {reason(error, said)}") from error
         if frames.ndim != 2:

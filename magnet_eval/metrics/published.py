@@ -20,10 +20,12 @@ from magnet_eval.metrics.kernel import CONVENTIONS, kernel_of_clips
 from magnet_eval.metrics.manifold import manifold
 from magnet_eval.metrics.mauve import mauve
 from magnet_eval.metrics.record import Metric
-from magnet_eval.numerics import DIVERGENCES, FRONTS, OPTIONS, STATISTICS
+from magnet_eval.numerics import DIVERGENCES, EMBEDDERS, FRONTS, OPTIONS, STATISTICS
 
 FRAMES = {
     "encodec": slice(None),
+    "encodec_32khz": slice(None),
+    "encodec_48khz": slice(None),
     "vggish": slice(None),
     "cnn14": slice(0, 2048),
     "passt": slice(0, 768),
@@ -36,10 +38,15 @@ NETWORKS = {  # network -> its name in labels, and its paper
     "passt": ("PaSST", "PaSST (Koutini et al., 2021, arXiv:2110.05069)"),
     "clap": ("CLAP", "LAION-CLAP (Wu et al., 2023, arXiv:2211.06687)"),
     "encodec": ("EnCodec", "EnCodec (Défossez et al., 2022, arXiv:2210.13438)"),
+    "encodec_32khz": ("EnCodec-32k", "EnCodec as trained for MusicGen (Copet et al., 2023, arXiv:2306.05284)"),
+    "encodec_48khz": ("EnCodec-48k", "EnCodec, the stereo model (Défossez et al., 2022, arXiv:2210.13438)"),
 }
 # Presets in which the tool's own package hears the clip (extra ``reference``): tool's preset, embedder, weights.
 PACKAGE_FAD = ("frechet-audio-distance-0.3", "fad_package")
-PACKAGE_WEIGHTS = {"vggish": "harritaylor_torchvggish_master", "clap": "630k-audioset-best", "encodec": "encodec_24khz"}
+PACKAGE_WEIGHTS = {
+    "vggish": "harritaylor_torchvggish_master", "clap": "630k-audioset-best", "encodec": "encodec_24khz",
+    "encodec_48khz": "encodec_48khz",
+}  # fmt: skip
 FAD = "Fréchet audio distance (Kilgour et al., 2019, arXiv:1812.08466)"
 KAD = "Kernel audio distance (Chung et al., 2025, arXiv:2502.15602)"
 KL = "KL of AudioSet classes after Kreuk et al., 2022 (arXiv:2209.15352)"
@@ -49,7 +56,8 @@ MAUVE_SEED = 0
 def heard(network: str, preset: str) -> dict[str, Any]:
     """The fields of a record that say how a clip gets to a network under a preset."""
     key = preset, network
-    return {"preset": preset, "embedder": network, "front": FRONTS[key], "options": OPTIONS[key]}
+    embedder = EMBEDDERS.get(network, network)
+    return {"preset": preset, "embedder": embedder, "front": FRONTS[key], "options": OPTIONS[key]}
 
 
 def float16(fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -70,6 +78,8 @@ def _frechet() -> Iterator[Metric]:
         "passt": ("native", "av-bench"),
         "clap": ("native", "fadtk-1.1", "frechet-audio-distance-0.3"),
         "encodec": ("native", "fadtk-1.1", "frechet-audio-distance-0.3"),
+        "encodec_32khz": ("native",),
+        "encodec_48khz": ("native", "fadtk-1.1", "frechet-audio-distance-0.3"),
     }  # fmt: skip
     for network, presets in tools.items():
         for preset in presets:
@@ -78,7 +88,8 @@ def _frechet() -> Iterator[Metric]:
         tool, embedder = PACKAGE_FAD
         by = {"preset": f"{tool}-package", "embedder": embedder, "options": {"weights": weights}}
         yield _fad(network, tool, **by)
-    yield _fad("encodec", "native", preset="encodec-0.1-package", embedder="encodec_package")
+    for network in ("encodec", "encodec_48khz"):
+        yield _fad(network, "native", preset="encodec-0.1-package", embedder="encodec_package")
     yield Metric(
         name="fad_inf_vggish",
         label="FAD∞-VGGish",

@@ -66,6 +66,15 @@ def test_48_khz_segments_and_level(files):
     assert len({codec.fingerprint(), fadtk.fingerprint(), EncodecEmbedder(weights=files[1]).fingerprint()}) == 3
 
 
+def test_48_khz_hears_two_channels(files):
+    audio = sound(2.5, 48_000)
+    embedder = EncodecEmbedder(weights=files[2])
+    assert np.array_equal(embedder.embed(audio), embedder.embed(np.stack([audio, audio])))
+    wide = embedder.embed(np.stack([audio, audio[::-1]]))
+    assert wide.shape == embedder.embed(audio).shape
+    assert np.abs(wide - embedder.embed(np.stack([audio[::-1], audio]))).max() > 1e-2
+
+
 def test_24_khz_hears_the_whole_clip(files):
     audio = sound(2.5, 24_000)
     plain = EncodecEmbedder(weights=files[1])
