@@ -118,8 +118,14 @@ def bench(
         loaded = [worker for worker in workers if worker.loaded]
         families = {label: model.family for label, model in models.items()}
         session = Session.of(scenario, loaded, families, Rows(*protocol))
-        if loaded:
-            session.run(progress)
+        try:
+            if loaded:
+                session.run(progress)
+        except KeyboardInterrupt:  # what is finished stays, and does not count as done
+            finished = {timing.system for timing in session.timings}
+            if finished:
+                keep(run, session, {label: models[label] for label in finished}, session.turns.failures, {})
+            raise
         done = {worker.label: found[worker.label][1] for worker in loaded}
         keep(run, session, models, [*failures, *session.turns.failures], done)
     return session.scores

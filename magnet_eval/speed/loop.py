@@ -7,7 +7,7 @@ the other, ``single_stream`` the same with one clip and more calls, ``time_to_fi
 
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -107,6 +107,7 @@ class Turns:
         """workers: with their systems loaded."""
         self.alive = list(workers)
         self.settings, self.prompts, self.seed = settings, prompts, seed
+        self.full: set[str] = set()  # systems that ran out of memory, for which a larger batch is not tried
         self.failures: list[dict[str, str]] = []
 
     def call(self, worker: Worker, series: Series, turn: int) -> Call:
@@ -143,7 +144,12 @@ class Turns:
             elif turn == 0 or calls.spent < self.settings.max_seconds:
                 calls.add(self.call(worker, calls.series, turn))
         except Failed as error:
-            self.fail(worker, f"batch {calls.series.batch}: {error}")
+            reason = f"batch {calls.series.batch}: {error}"
+            if error.out_of_memory and calls.series.batch > 1:
+                self.full.add(worker.label)
+                self.note(worker, reason)
+            else:
+                self.fail(worker, reason)
             return False
         return True
 
@@ -167,7 +173,7 @@ class Turns:
         active = [
             (worker, Calls(worker.label, worker.loaded, series, seconds))
             for worker in self.alive
-            if worker.loaded.streams or not streaming
+            if (worker.loaded.streams or not streaming) and (series.batch == 1 or worker.label not in self.full)
         ]
         for turn in range(-1, series.repeats):
             for worker, calls in list(active):
@@ -177,9 +183,9 @@ class Turns:
         return [calls for _, calls in active]
 
 
-def measure(turns: Turns, progress: Progress = silent) -> list[Calls]:
-    """Times every system in every series; a system that fails has no part in those that follow."""
-    results, done = [], 0
+def measure(turns: Turns, progress: Progress = silent) -> Iterator[Calls]:
+    """Times every system in every series; one that fails other than by memory has no part in those that follow."""
+    done = 0
     series = plan(turns.settings)
     total = sum(one.repeats + 1 for one in series) * len(turns.alive)
 
@@ -189,8 +195,7 @@ def measure(turns: Turns, progress: Progress = silent) -> list[Calls]:
         progress("timing", min(done, total), total)
 
     for one in series:
-        results += turns.make(one, after)
-    return results
+        yield from turns.make(one, after)
 
 
 def services(results: Sequence[Calls], label: str) -> dict[int, list[float]]:

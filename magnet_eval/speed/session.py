@@ -71,8 +71,9 @@ class Session:
         self.scores += [self.rows.of_system(worker.label, worker.loaded) for worker in self.turns.alive]
         self.look_at_devices("before")
         self.find_limits()
-        results = loop.measure(self.turns, progress)
-        for calls in results:
+        results = []
+        for calls in loop.measure(self.turns, progress):
+            results.append(calls)
             self.timings += calls.timings()
             self.scores += self.rows.of_calls(calls)
         self.compare_with_limits()
@@ -91,11 +92,11 @@ class Session:
         self.scores += crossover.crossover(self.timings, self.families, protocol, self.rows.seed)
 
     def ask(self, worker: Worker, what: str, *arguments: Any) -> Any:
-        """The answer of one worker; None, and no further part in anything, where it fails."""
+        """The answer of one worker; None where it fails, which is noted. A process that died fails its next call, too."""
         try:
             return worker.ask(what, *arguments)
         except Failed as error:
-            self.turns.fail(worker, f"{what}: {error}")
+            self.turns.note(worker, f"{what}: {error}")
             return None
 
     def one_of_each_device(self) -> list[Worker]:

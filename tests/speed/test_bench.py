@@ -94,7 +94,10 @@ def test_single_stream_has_its_own_number_of_calls(fake, time_them, run):
 
 def test_out_of_memory_is_noted_and_ends_the_sweep_of_that_system_alone(fake, time_them, run):
     generators = {"big": fake(1.0, fails_from=4), "small": fake(1.0)}
-    rows = time_them(generators, batches=[8, 1, 4], repeats=2)
+    generators["big"].stream = lambda prompt, seed, seconds: iter([np.zeros((1, 8))] * 2)
+    scenarios = ["offline", "time_to_first_audio"]
+    rows = time_them(generators, scenarios=scenarios, batches=[8, 1, 4], repeats=2, queries=1)
+    assert ("big", speed.FIRST_AUDIO, 1, None) in rows  # memory is enough for one clip
     assert {batch for name, metric, batch, _ in rows if (name, metric) == ("big", speed.THROUGHPUT)} == {1}
     assert {batch for name, metric, batch, _ in rows if (name, metric) == ("small", speed.THROUGHPUT)} == {1, 4, 8}
     reason = "batch 4: out of memory details"
@@ -165,6 +168,20 @@ def test_other_length_number_format_and_weights_are_other_work(fake, time_them, 
         params = rows["a", speed.THROUGHPUT, 1, None].params
         assert {name: params[name] for name in settings} == settings
     assert run.manifest()["speed"]["weights"] == "random"
+
+
+def test_ctrl_c_keeps_what_is_finished_and_does_not_count_it_as_done(fake, time_them, run):
+    class Interrupted(type(fake(1.0))):
+        def generate(self, prompts, seeds):
+            if len(prompts) == 4:
+                raise KeyboardInterrupt
+            return super().generate(prompts, seeds)
+
+    with pytest.raises(KeyboardInterrupt):
+        time_them({"a": Interrupted(fake(1.0).clock, 1.0)}, batches=[1, 2, 4], repeats=1)
+    assert {row.params["batch"] for row in run.scores() if row.metric == speed.THROUGHPUT} == {1, 2}
+    assert {timing.batch for timing in run.timings()} == {1, 2}
+    assert not run.manifest()["timed"]
 
 
 def test_nothing_that_could_be_timed_is_an_error(fake, time_them, run):
