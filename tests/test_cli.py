@@ -157,6 +157,16 @@ def test_the_main_job_ends_with_a_table_and_the_path_of_the_report(bench_top, ca
     assert (bench_top / capsys.readouterr().out.strip().removeprefix("report: ")).is_file()
 
 
+def test_programs_get_one_json_document(bench_top, capsys):
+    for verb in ("run", "score", "report"):
+        assert cli.main([verb, "protocol=own", "--json"]) == 0
+        said = json.loads(capsys.readouterr().out)
+        assert (said["run"], said["systems"], said["scores"]) == ("results/own-v1", ["mine"], [])
+        assert said["report"] == (None if verb == "score" else "reports/own-v1.html")
+    assert "reports/own-v1.html" in (bench_top / "results" / "index.html").read_text(encoding="utf-8")
+    assert "unknown key 'json'" in mistake(capsys, "train", "--json")
+
+
 def test_a_report_of_no_run_is_refused(bench_top, capsys):
     assert "there is no run" in mistake(capsys, "report", "protocol=own")
     assert not (bench_top / "reports").exists()

@@ -20,7 +20,7 @@ from magnet_eval.lookup import UserError
 from magnet_eval.metrics import METRICS, Metric, control
 from magnet_eval.metrics.alignment import cosine_score
 from magnet_eval.metrics.clip_stats import frechet_of_clips
-from magnet_eval.records import Prompt
+from magnet_eval.records import ClipScore, Prompt, is_people
 
 HERE = Path(__file__).resolve().parent
 TEXTS = [f"melody number {i}" for i in range(10)]
@@ -360,6 +360,16 @@ def test_rows_of_the_timing_loop_survive(calls):
     folder.replace_scores([latency], lambda row: False)
     pipeline.score(settings())
     assert folder.scores()[-1] == latency
+
+
+def test_ratings_survive_scoring(calls):
+    folder = pipeline.run(settings())
+    rating = replace(folder.scores()[0], metric="people_ovl", label="OVL (people)")
+    folder.replace_scores([rating], is_people)
+    folder.write_clip_scores([*folder.clip_scores(), ClipScore("good", "p0", "people_ovl", 60.0)])
+    pipeline.score(settings())
+    assert [row for row in folder.scores() if is_people(row)] == [rating]
+    assert [row.value for row in folder.clip_scores() if is_people(row)] == [60.0]
 
 
 def score_row(folder):

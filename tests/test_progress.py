@@ -3,7 +3,7 @@
 import io
 import sys
 
-from magnet_eval.progress import bar, silent
+from magnet_eval.progress import bar, rate_text, silent
 
 
 class Terminal(io.StringIO):
@@ -30,3 +30,7 @@ def test_a_terminal_gets_a_bar_on_stderr(monkeypatch, capsys):
     assert "8/8" in shown.getvalue()
     assert "1/3" in shown.getvalue()
     assert capsys.readouterr().out == ""
+
+
+def test_a_slow_step_is_told_by_its_seconds():
+    assert [rate_text(speed) for speed in (None, 0.0, 12.34, 1.0, 0.04)] == ["", "", "12.3/s", "1.0/s", "25.0 s each"]

@@ -43,7 +43,10 @@ def provenance(data: Data) -> dict[str, Any]:
         "lengths": lengths(data),
         "checks": checks(manifest),
         "warnings": data.warnings,
-        "failures": [{"stage": "", "system": "", "prompt_id": "", **row} for row in manifest.get("failures", [])],
+        "failures": [
+            {**dict.fromkeys(("stage", "system", "prompt_id", "reason"), ""), **row}
+            for row in manifest.get("failures", [])
+        ],
         "metrics": definitions(data),
         "weights": systems(data),
         "manifest": json.dumps(manifest, indent=2, ensure_ascii=False),

@@ -1,0 +1,134 @@
+"""Runs as they come: half finished, of other versions, hostile, from elsewhere. No traceback, nothing hidden."""
+
+import json
+import shutil
+
+import pytest
+
+from magnet_eval import report
+from magnet_eval.records import Prompt
+from magnet_eval.report import formats
+from magnet_eval.report.data import load
+
+
+def built(run, tmp_path) -> str:
+    """The page; the tables in other formats are made as well."""
+    data = load(run)
+    formats.markdown(data), formats.latex(data), formats.csv(data), formats.as_json(data)
+    return report.build(run, tmp_path / "page").read_text(encoding="utf-8")
+
+
+def change(path, edit):
+    """Every line of a JSON-lines file as ``edit`` leaves it."""
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    for row in rows:
+        edit(row)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+FILES = (
+    "scores.jsonl",
+    "clip_scores.jsonl",
+    "timings.jsonl",
+    "prompts.jsonl",
+    "magnet-tiny/clips.jsonl",
+    "manifest.json",
+)
+
+
+@pytest.mark.parametrize("gone", FILES)
+def test_a_run_that_ended_early_has_a_page(run, tmp_path, gone):
+    (run.path / gone).unlink()
+    assert "How this was made" in built(run, tmp_path)
+
+
+@pytest.mark.parametrize("gone", ["magnet-tiny/audio", "magnet-tiny"])
+def test_missing_audio_is_said_at_its_place(run, tmp_path, gone):
+    shutil.rmtree(run.path / gone)
+    page = built(run, tmp_path)
+    assert ("no audio file" if gone.endswith("audio") else '"missing":"no clip"') in page
+
+
+@pytest.mark.parametrize("name", FILES[:-1])
+def test_records_with_unknown_fields_are_counted(run, tmp_path, name):
+    change(run.path / name, lambda row: row.update(mood="new"))
+    n = len((run.path / name).read_text(encoding="utf-8").splitlines())
+    assert f"Mind: {n} of {n} lines of {name} are damaged, or of another version, and left out" in built(run, tmp_path)
+
+
+def test_records_with_missing_fields_are_counted(run, tmp_path):
+    change(run.path / "scores.jsonl", lambda row: row.pop("unit") if row["metric"] == "clap_tiny" else None)
+    page = built(run, tmp_path)
+    assert "lines of scores.jsonl are damaged" in page and "FAD-musicnn" in page
+
+
+@pytest.mark.parametrize("param", ["batch", "stage", "seconds", "device", "quantile", "dtype", "scenario"])
+def test_timings_that_do_not_say_of_what_do_no_harm(run, tmp_path, param):
+    change(run.path / "scores.jsonl", lambda row: row["params"].pop(param, None))
+    page = built(run, tmp_path)
+    assert ("rows of scores.jsonl are damaged" in page) == (param in ("batch", "stage", "seconds"))
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"protocol": {}}, {"environment": {}}, {"environment": {"hardware": {}}}, {"history": [{}]},
+        {"systems": [{"label": "magnet-tiny", "model": {"family": "masked"}}, {"label": "musicgen-tiny"}]},
+        {"systems": {"magnet-tiny": {}, "musicgen-tiny": {}, "codec-tiny": {}}}, {"failures": [{}]}, {"checks": None},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_manifests_that_say_less(run, tmp_path, facts):
+    run.update_manifest(**facts)
+    assert "magnet-tiny" in built(run, tmp_path)
+
+
+def test_no_system_at_all(run, tmp_path):
+    run.update_manifest(systems={})
+    run.replace_scores([], lambda row: True)
+    assert "Nothing to compare yet" in built(run, tmp_path)
+
+
+def test_captions_of_any_script_and_ids_of_any_length(run, tmp_path):
+    texts = ("ואלס איטי לכלי מיתר", "<img src=x onerror=alert(1)> & <b>loud</b>", "فالس بطيء &amp; رق")
+    prompts = [Prompt(f"{i}" + "x" * 299, text, 2.0, {"<i>": "‮"}) for i, text in enumerate(texts)]
+    run.write_prompts(prompts)
+    change(run.path / "clip_scores.jsonl", lambda row: row.update(prompt_id=row["prompt_id"][1:] + "x" * 299))
+    change(run.path / "magnet-tiny/clips.jsonl", lambda row: row.update(prompt_id=row["prompt_id"][1:] + "x" * 299))
+    run.update_manifest(
+        failures=[{"stage": "generate", "system": "<b>", "prompt_id": "y" * 300, "reason": "<i>no</i>"}]
+    )
+    page = built(run, tmp_path)
+    assert texts[0] in page and texts[2].replace("&", "\\u0026") in page
+    assert "<img" not in page and "<i>" not in page.split("</header>")[1].replace("<i>compute</i>", "").replace(
+        "<i>memory</i>", ""
+    )
+    assert page.count('dir="auto"') == len(texts) + 2  # options, caption, tags
+    assert '"missing":"no clip"' in page and '"audio":' in page
+
+
+def test_a_metric_of_a_strangers_run_cannot_become_markup(run, tmp_path):
+    hostile = '"><script>alert(1)</script>\\1'
+    change(run.path / "scores.jsonl", lambda row: row.update(metric=hostile) if row["metric"] == "clap_tiny" else None)
+    change(run.path / "clip_scores.jsonl", lambda row: row.update(metric=hostile))
+    assert "<script>alert" not in built(run, tmp_path)
+
+
+@pytest.mark.parametrize("path", ["../reference/r0.wav", "/etc/hostname", "magnet-tiny/../../reference/r0.wav"])
+def test_a_clip_outside_the_run_is_not_read(run, tmp_path, path):
+    change(run.path / "magnet-tiny/clips.jsonl", lambda row: row.update(path=path))
+    assert built(run, tmp_path).count('"missing":"no clip"') == 3
+
+
+def test_hundreds_of_failures_are_counted_and_kept_in_the_manifest(run, tmp_path):
+    run.update_manifest(failures=[{"system": "a", "prompt_id": f"id{i:03}", "reason": "no"} for i in range(250)])
+    page = built(run, tmp_path)
+    assert "And 150 more" in page and "id249" in page
+
+
+def test_real_clips_that_stayed_at_home_are_absent_with_a_line(run, tmp_path):
+    here = built(run, tmp_path)
+    assert "real clip that the caption describes" in here and '"system":"real clip"' in here
+    shutil.rmtree(tmp_path / "reference")
+    elsewhere = report.build(run, tmp_path / "other").read_text(encoding="utf-8")
+    assert "whose real clips are not on this machine" in elsewhere and '"system":"real clip"' not in elsewhere
