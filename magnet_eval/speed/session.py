@@ -92,7 +92,7 @@ class Session:
         self.scores += crossover.crossover(self.timings, self.families, protocol, self.rows.seed)
 
     def ask(self, worker: Worker, what: str, *arguments: Any) -> Any:
-        """The answer of one worker; None where it fails, which is noted. A process that died fails its next call, too."""
+        """The answer of one worker; None where it fails, which is noted. A dead process fails its next call, too."""
         try:
             return worker.ask(what, *arguments)
         except Failed as error:
