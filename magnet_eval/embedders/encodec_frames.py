@@ -115,7 +115,7 @@ class EncodecEmbedder:
         """Mono [T] or stereo [2, T] -> frames float32 [n, 128]; a model of two channels hears mono in both."""
         samples = samples_of(audio, 1, self.sample_rate, self.name).to(self.device)
         whole = samples.expand(1, self.channels, -1)
-        parts = whole.split(self.segment if self.segment and self.segments else len(samples), dim=-1)
+        parts = whole.split(self.segment if self.segment and self.segments else whole.shape[-1], dim=-1)
         return torch.cat([self.encoder(self.levelled(part))[0].T for part in parts]).cpu().numpy()
 
     def levelled(self, part: Tensor) -> Tensor:
