@@ -134,6 +134,7 @@ def contents(page: Path) -> dict[str, bytes]:
 
 def main() -> None:
     os.environ["PYTHONPATH"] = str(ROOT)
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         run = write_run(home)
@@ -156,7 +157,7 @@ def main() -> None:
         f"# The report of {len(SYSTEMS)} systems x {N_PROMPTS:,} clips, timed",
         "",
         f"`OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'all')} python tests/benchmarks/report.py`, "
-        f"Python {known['python']}; {machine}",
+        f"Python {known['python']}; {machine}; load before: {load:.1f}",
         "",
         f"Clips of {SECONDS} s at {RATE // 1000} kHz, {len(METRICS)} scores each, {len(TAGS)} tags a prompt. "
         f"Seconds: the median of {each}; of the processor {busy}, imports included. "
