@@ -8,7 +8,7 @@ by s in float64, and so right to about 1e-6; sums over blocks are float64.
 Reference: Gretton et al. (2012); as a score of audio: Chung et al. (2025), arXiv:2502.15602.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,7 +65,7 @@ CONVENTIONS: Mapping[str, Convention] = {
 def median_distance(frames: np.ndarray, n_rows: int | None = None) -> float:
     """Median Euclidean distance between two different frames of [n, d], or of ``n_rows`` of them drawn by a fixed seed.
 
-    The lower one of two middle distances. 10,000 rows take 200 MB, and the memory grows with their square.
+    The lower one of two middle distances, found exactly by counting, in blocks of pairs that are computed twice.
     Raises ValueError for fewer than two frames, or if more than half of the pairs are equal frames.
     """
     frames = np.asarray(frames, dtype=np.float64)
@@ -76,18 +76,41 @@ def median_distance(frames: np.ndarray, n_rows: int | None = None) -> float:
         raise ValueError(f"a median distance needs at least 2 frames, got {n}")
     frames = frames - frames.mean(axis=0)
     norms = np.einsum("nd,nd->n", frames, frames)
-    squares, filled = np.empty(n * (n - 1) // 2, dtype=np.float32), 0
-    for start in range(0, n, BLOCK):
-        stop = min(start + BLOCK, n)
-        block = norms[start:stop, None] + norms[start:] - 2 * (frames[start:stop] @ frames[start:].T)
-        pairs = block[np.arange(start, stop)[:, None] < np.arange(start, n)]
-        squares[filled : filled + len(pairs)] = pairs
-        filled += len(pairs)
-    middle = (len(squares) - 1) // 2
-    squares.partition(middle)
-    if squares[middle] <= 1e-12 * norms.max():
+    square = _at_rank(lambda: _squares(frames, norms), (n * (n - 1) // 2 - 1) // 2)
+    if square <= 1e-12 * norms.max():
         raise ValueError("more than half of the frames are equal: their median distance is no bandwidth; give a number")
-    return float(np.sqrt(squares[middle]))
+    return float(np.sqrt(square))
+
+
+def _squares(frames: np.ndarray, norms: np.ndarray) -> Iterator[np.ndarray]:
+    """Squared distances of all pairs of different frames, a block at a time: float32, none below 0."""
+    for start in range(0, len(frames), BLOCK):
+        for other in range(start, len(frames), BLOCK):
+            rows, columns = slice(start, start + BLOCK), slice(other, other + BLOCK)
+            block = frames[rows] @ frames[columns].T
+            block *= -2
+            block += norms[rows, None]
+            block += norms[columns]
+            pairs = block[np.triu_indices(len(block), 1)] if other == start else block.reshape(-1)
+            yield np.maximum(pairs, 0).astype(np.float32)
+
+
+def _at_rank(blocks: Callable[[], Iterable[np.ndarray]], rank: int) -> float:
+    """The value with ``rank`` others before it in order; all are float32, none below 0, and so ordered as their bits.
+
+    Half of the bits are counted in each of two passes, the second over the values that share the first half.
+    """
+    found = 0
+    for shift in (16, 0):
+        counts = np.zeros(2**16, dtype=np.int64)
+        for block in blocks():
+            bits = block.view(np.uint32)
+            counts += np.bincount((bits if shift else bits[bits >> 16 == found] & 0xFFFF) >> shift, minlength=2**16)
+        below = np.cumsum(counts)
+        half = int(np.searchsorted(below, rank, side="right"))
+        rank -= int(below[half] - counts[half])
+        found = found << 16 | half
+    return float(np.array(found, dtype=np.uint32).view(np.float32)[()])
 
 
 def kernel_to(reference: np.ndarray, convention: Convention = CONVENTIONS["native"]) -> Callable[..., float]:
