@@ -2,18 +2,21 @@
 
 Every tool levels, resamples, quantises and pads clips in its own way, and each way moves the scores. ``FRONTS`` has a
 clip's way to each network, done by front.py; ``OPTIONS`` what the embedder does with it; ``DIVERGENCES`` and
-``STATISTICS`` what is computed from the frames. Read in the tools' own sources:
+``HALF`` what is computed from the frames. All divide a covariance by n - 1. Read in the tools' own sources:
 
 - ``native``: this suite's own. No change of level, the best resampler, no 16 bit, windows laid end to end.
 - ``audiocraft-tf``: audiocraft 1.4.0a2 (metrics, solvers/musicgen.py), which wrote the scores of MusicGen, AudioGen and
-  MAGNeT, and google-research's frechet_audio_distance, which it calls. It refuses pairs
-  of different lengths; here each clip is heard whole, and a KL leaves out segments that only one of a pair has.
+  MAGNeT, and google-research's frechet_audio_distance, which it calls. It refuses pairs of different lengths; here each
+  clip is heard whole, and a KL leaves out segments that only one of a pair has. It keeps moments as float32, which
+  moves a distance by 1e-6 of it or less, and is not followed.
 - ``audiocraft-tf-sound``: the same for AudioGen and AudioMAGNeT, whose audio and AudioCaps are kept at 16 kHz; only the
   KL hears that, which takes 32 kHz. FAD and CLAP score are those of ``audiocraft-tf``.
 - ``audioldm_eval-cnn14``: audioldm_eval of 2024-09 with backbone "cnn14" at 16 kHz (datasets/load_mel.py, eval.py).
 - ``sam-v1``: stable-audio-metrics of 2024-03, as in its examples.
 - ``av-bench``: av-benchmark of 2025 with --audio_length=10; its own default are 8 s, for video.
-- ``fadtk-1.1``: fadtk 1.1.0.
+- ``fadtk-1.1``: fadtk 1.1.0, which keeps frames in half precision; kadtk is a branch of it and hears as it does. Not
+  followed: each clip's mean in half precision too (1e-4 of a distance, or less), and NaN for every set that has a clip
+  of one frame; here such a clip counts as any other.
 - ``frechet-audio-distance-0.3``: frechet-audio-distance 0.3.4 on resampy 0.4, whose filter is not that of 0.2 and 0.3.
   Of stereo files at another rate than 48 kHz its EnCodec hears noise, as channels are resampled in place of time; here
   they are resampled as meant.
@@ -59,14 +62,6 @@ class Divergence:
     direction: str  # KL(reference || generated), or the reverse
     epsilon: float  # added to the second distribution
     pooling: str  # of a clip's windows: "segments" (each is a pair of its own) or "logits" (their mean)
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """How the Gaussians of a Fréchet distance are computed and kept."""
-
-    ddof: int = 1  # all tools divide a covariance by n - 1
-    stored: str = "float64"  # "float32": mean and covariance are rounded; "float16": frames and each clip's mean are
 
 
 _AUDIOCRAFT = Front(32_000, loudness=-14.0, resampler="julius")
@@ -156,7 +151,4 @@ DIVERGENCES: dict[str, Divergence] = {
     "sam-v1": Divergence("generated_reference", epsilon=1e-6, pooling="logits"),
     "av-bench": Divergence("reference_generated", epsilon=0.0, pooling="logits"),
 }
-STATISTICS: dict[str, Statistics] = {preset: Statistics() for preset in PRESETS} | {
-    "audiocraft-tf": Statistics(stored="float32"),  # a protocol buffer's floats
-    "fadtk-1.1": Statistics(stored="float16"),
-}
+HALF = ("fadtk-1.1", "kadtk-1.1")  # presets of the tools that keep frames in half precision

@@ -20,7 +20,7 @@ from magnet_eval.metrics.kernel import CONVENTIONS, kernel_of_clips
 from magnet_eval.metrics.manifold import manifold
 from magnet_eval.metrics.mauve import mauve
 from magnet_eval.metrics.record import Metric
-from magnet_eval.numerics import DIVERGENCES, EMBEDDERS, FRONTS, OPTIONS, STATISTICS
+from magnet_eval.numerics import DIVERGENCES, EMBEDDERS, FRONTS, HALF, OPTIONS
 
 FRAMES = {
     "encodec": slice(None),
@@ -60,8 +60,10 @@ def heard(network: str, preset: str) -> dict[str, Any]:
     return {"preset": preset, "embedder": embedder, "front": FRONTS[key], "options": OPTIONS[key]}
 
 
-def float16(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """A set's score on frames that were kept in half precision, as fadtk keeps them."""
+def on_kept(fn: Callable[..., Any], preset: str) -> Callable[..., Any]:
+    """A set's score on frames as a preset's tool keeps them: some in half precision."""
+    if preset not in HALF:
+        return fn
 
     def to(reference: np.ndarray) -> Callable[..., np.ndarray]:
         scores = fn(reference.astype(np.float16).astype(np.float32))
@@ -110,7 +112,7 @@ def _fad(network: str, tool: str, **other: Any) -> Metric:
     return Metric(
         name=f"fad_{network}",
         label=f"FAD-{shown}",
-        fn=float16(frechet_of_clips) if STATISTICS[tool].stored == "float16" else frechet_of_clips,
+        fn=on_kept(frechet_of_clips, tool),
         columns=FRAMES[network],
         needs="reference_set",
         better="lower",
@@ -129,7 +131,7 @@ def _kernel() -> Iterator[Metric]:
         yield Metric(
             name=f"kad_{network}",
             label=f"KAD-{shown}",
-            fn=partial(kernel_of_clips, convention=CONVENTIONS[preset]),
+            fn=on_kept(partial(kernel_of_clips, convention=CONVENTIONS[preset]), preset),
             columns=FRAMES[network],
             needs="reference_set",
             better="lower",

@@ -18,9 +18,9 @@ from magnet_eval.environment import environment
 from magnet_eval.front import prepare
 from magnet_eval.metrics.clip_stats import frechet_of_clips
 from magnet_eval.metrics.divergence import softmax_kl
-from magnet_eval.metrics.published import float16
+from magnet_eval.metrics.published import on_kept
 from magnet_eval.metrics.resampling import bootstrap
-from magnet_eval.numerics import DIVERGENCES, FRONTS, OPTIONS, STATISTICS, Front
+from magnet_eval.numerics import DIVERGENCES, FRONTS, OPTIONS, Front
 from magnet_eval.prompts import read_reference
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,7 +83,7 @@ class Ear:
 
 def frechet(ear: Ear, clips: list[Clip], real: np.ndarray) -> tuple[float, float, float]:
     """Fréchet distance of clips from the real clips' windows, with its interval."""
-    of_clips = float16(frechet_of_clips) if STATISTICS[ear.preset].stored == "float16" else frechet_of_clips
+    of_clips = on_kept(frechet_of_clips, ear.preset)
     frames = [ear.windows(clip) for clip in clips]
     owner = np.repeat(np.arange(len(frames)), [len(part) for part in frames])
     return bootstrap(of_clips(real), np.concatenate(frames), owner, np.random.default_rng(SEED))

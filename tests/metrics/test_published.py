@@ -1,5 +1,6 @@
 """The records of the published metrics: complete, built from the presets' data, and right on planted degradations."""
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -9,7 +10,7 @@ from magnet_eval import metrics
 from magnet_eval.embedders import EMBEDDERS
 from magnet_eval.embedders.sources import SOURCES
 from magnet_eval.lookup import UserError
-from magnet_eval.metrics import NEEDS, PRESETS, Metric, resampling
+from magnet_eval.metrics import NEEDS, PRESETS, Metric, published, resampling
 from magnet_eval.metrics.estimate import difference, estimate
 from magnet_eval.metrics.published import PUBLISHED
 from magnet_eval.records import Embeddings
@@ -138,11 +139,24 @@ def test_a_longer_clip_is_cut_to_its_pair():
     assert estimate(metric, long, short, rng()).value == estimate(metric, cut, short, rng()).value
 
 
-def test_half_precision_is_kept_where_the_tool_keeps_it():
-    plain, half = metrics.get("fad_vggish", "native"), metrics.get("fad_vggish", "fadtk-1.1")
-    system, real = clips(plain, 0.3, seed=2), clips(plain, 0.0, seed=1)
+@pytest.mark.parametrize(("name", "tool"), [("fad_vggish", "fadtk-1.1"), ("kad_vggish", "kadtk-1.1")])
+def test_half_precision_is_kept_where_the_tool_keeps_it(name, tool, monkeypatch):
+    half = metrics.get(name, tool)
+    system, real = clips(half, 0.3, seed=2), clips(half, 0.0, seed=1)
+    monkeypatch.setattr(published, "HALF", ())
+    plain = next(m for m in (*published._frechet(), *published._kernel()) if (m.name, m.preset) == (name, tool))
     values = [estimate(metric, system, real, rng()).value for metric in (plain, half)]
     assert values[0] != values[1] and values[0] == pytest.approx(values[1], rel=1e-3)
+    rounded = [dataclasses.replace(side, frames=side.frames.astype(np.float16)) for side in (system, real)]
+    assert estimate(plain, *rounded, rng()).value == pytest.approx(values[1], rel=1e-9)
+
+
+def test_clips_of_one_frame_count_as_any_other():
+    """fadtk itself has NaN for them."""
+    chosen = [metrics.get("fad_vggish", preset) for preset in ("fadtk-1.1", "native")]
+    system, real = clips(chosen[0], 0.3, seed=2, windows=1), clips(chosen[0], 0.0, seed=1, windows=1)
+    found, native = (m.fn(real.frames)(system.frames, system.owner, np.ones((1, N)))[0] for m in chosen)
+    assert found == pytest.approx(native, rel=1e-3)
 
 
 def test_an_extrapolated_distance_is_below_the_plain_one():
