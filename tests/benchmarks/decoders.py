@@ -177,7 +177,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("peer", nargs="?", help="Python of an environment with audiocraft")
     parser.add_argument("--rounds", type=int, default=5, help="runs of every loop [5]")
-    parser.add_argument("--clips", type=int, default=100, help="clips of each model and dtype for the scores [100]")
+    parser.add_argument("--clips", type=int, default=200, help="clips of each model and dtype for the scores [200]")
     options = parser.parse_args()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     speed = []
