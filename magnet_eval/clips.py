@@ -7,6 +7,7 @@ it, and is made as one.
 """
 
 import hashlib
+import io
 import itertools
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,10 +18,11 @@ from magnet_eval import audio, config, generators
 from magnet_eval.lookup import UserError
 from magnet_eval.progress import Progress
 from magnet_eval.records import Clip, Prompt
-from magnet_eval.store import DiskError, RunFolder, content_key, file_hash, writing
+from magnet_eval.store import DiskError, RunFolder, content_key, file_hash, write_atomic, writing
 
 log = logging.getLogger(__name__)
 VERSION = 2  # raise it when a change of code changes the audio of an unchanged model
+SHOWN_ORDERS = 3  # prompts, the run's first, whose order of decoding is kept for the report
 SHOWN_FAILURES = 3  # warnings of one system; the manifest names every failure
 
 
@@ -47,9 +49,11 @@ class ClipMaker:
         self.fingerprint = fingerprint
         self.failures: list[dict[str, str]] = []
         self.whole_batches = generators.depends_on_batch(model)
+        self.shown: set[str] = set()
 
     def make(self, prompts: Sequence[Prompt], progress: Progress) -> int:
         """Makes what is missing, leaves the list of clips in prompt order, and returns how many clips it made."""
+        self.shown = {prompt.id for prompt in prompts[:SHOWN_ORDERS]}
         on_record = self.folder.all_clips(self.label)
         keys = {prompt.id: self.key(prompt) for prompt in prompts}
         if self.whole_batches:
@@ -73,9 +77,9 @@ class ClipMaker:
         if stale:
             self.folder.write_clips(self.label, kept)
         for clip in stale:
-            path = self.folder.path / clip.path
-            with writing(path):
-                path.unlink(missing_ok=True)
+            for path in (self.folder.path / clip.path, self.folder.order(self.label, clip.prompt_id)):
+                with writing(path):
+                    path.unlink(missing_ok=True)
 
     def key(self, prompt: Prompt) -> str:
         """The content key of a prompt's clip; "" (and a failure) where a file that it is made from is not there."""
@@ -131,6 +135,7 @@ class ClipMaker:
                 for prompt in batch:
                     self.fail(prompt, error)
             return
+        self.keep_orders(batch, made.fixed_at)
         for prompt, seed, samples in zip(batch, seeds, made.audio, strict=True):
             path = self.folder.audio(self.label, prompt.id)
             try:
@@ -155,6 +160,14 @@ class ClipMaker:
                 iterations=made.iterations,
                 network_evaluations=made.network_evaluations,
             )
+
+    def keep_orders(self, batch: Sequence[Prompt], orders: Sequence[np.ndarray]) -> None:
+        """Writes the orders of decoding of the prompts that the report shows; there may be no orders."""
+        for prompt, order in zip(batch, orders, strict=False):
+            if prompt.id in self.shown:
+                buffer = io.BytesIO()
+                np.save(buffer, order, allow_pickle=False)
+                write_atomic(self.folder.order(self.label, prompt.id), buffer.getvalue())
 
     def fail(self, prompt: Prompt, error: Exception) -> None:
         """Notes that a clip could not be made."""

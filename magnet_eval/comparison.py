@@ -255,9 +255,8 @@ def take_over(entrant: Entrant, out: RunFolder, prompts: Sequence[Prompt]) -> No
     for prompt in prompts:
         clip = entrant.clips[prompt.id]
         target = out.audio(entrant.label, prompt.id)
-        with writing(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            link(entrant.source.folder.audio(entrant.old, prompt.id), target)
+        link(entrant.source.folder.audio(entrant.old, prompt.id), target)
+        link(entrant.source.folder.order(entrant.old, prompt.id), out.order(entrant.label, prompt.id))
         clips.append(replace(clip, system=entrant.label, path=target.relative_to(out.path).as_posix()))
     out.write_clips(entrant.label, clips)
 
@@ -266,10 +265,12 @@ def link(source: Path, target: Path) -> None:
     """One file under two names, on another disk a copy; nothing where it is gone, which scoring names."""
     if not source.is_file():
         return
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(source, target)
+        except OSError:
+            shutil.copyfile(source, target)
 
 
 def speed_rows(entrants: Sequence[Entrant]) -> Iterator[Any]:

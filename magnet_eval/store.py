@@ -6,6 +6,7 @@
                                   clip_scores.jsonl   one ClipScore a line
                                   timings.jsonl       one Timing a line
                                   <system>/clips.jsonl and <system>/audio/<prompt id>.wav
+                                  <system>/order/<prompt id>.npy  in which iteration masked decoding fixed each token
     results/cache/<key>.npz, <key>.json               embeddings and scores, by content
 
 A key is a hash of content, never of names or paths. Whole files are replaced through a temporary name and a rename;
@@ -191,6 +192,10 @@ class RunFolder:
     def audio(self, system: str, prompt_id: str) -> Path:
         """Where a clip's audio is."""
         return self.path / system / "audio" / f"{prompt_id}.wav"
+
+    def order(self, system: str, prompt_id: str) -> Path:
+        """Where the iterations [K, T] are in which a clip's tokens were fixed, of a few clips."""
+        return self.path / system / "order" / f"{prompt_id}.npy"
 
     def all_clips(self, system: str) -> dict[str, Clip]:
         """Every clip on record by prompt id, those of prompts that the run no longer has included."""

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from magnet_eval import config, generators
@@ -24,8 +25,8 @@ def calls(monkeypatch):
     return pipeline_fakes.CALLS
 
 
-def make(path: Path, prompts=PROMPTS, batch: int = 4, padding: str = "reference") -> tuple[RunFolder, ClipMaker]:
-    model = config.Model(family="pipeline_fakes:Choir", padding=padding)
+def make(path: Path, prompts=PROMPTS, batch: int = 4, **model) -> tuple[RunFolder, ClipMaker]:
+    model = config.Model(**{"family": "pipeline_fakes:Choir", "padding": "reference", **model})
     folder = RunFolder(path)
     settings = config.Generation(batch=batch, device="cpu")
     maker = ClipMaker(folder, "choir", model, generators.fingerprint(model), settings)
@@ -108,3 +109,11 @@ def test_fewer_prompts_are_other_batches(calls, tmp_path):
     folder, _ = make(tmp_path, PROMPTS[:9])
     assert calls["clips"] == 3
     assert set(folder.all_clips("choir")) == {p.id for p in PROMPTS}
+
+
+def test_the_order_of_decoding_is_kept_of_the_first_clips_and_goes_with_them(calls, tmp_path):
+    folder, _ = make(tmp_path, padding="isolated", decoding={"masked": 1})
+    assert sorted(path.stem for path in (folder.path / "choir" / "order").iterdir()) == ["p0", "p1", "p2"]
+    assert np.load(folder.order("choir", "p1"), allow_pickle=False).shape == (1, 4)
+    make(tmp_path, padding="isolated", decoding={"masked": 0})  # another system under the same label
+    assert not list((folder.path / "choir" / "order").iterdir())

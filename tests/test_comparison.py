@@ -4,6 +4,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from magnet_eval import audio, cli, comparison, config
@@ -55,7 +56,9 @@ def make_run(fakes, path, systems, numbers, *, seconds=0.25, text="melody number
 
 
 def test_only_the_common_prompts_count_and_rows_are_computed_anew(fakes):
-    make_run(fakes, "results/one", {"good": 0.02}, range(8))
+    one = make_run(fakes, "results/one", {"good": 0.02}, range(8))
+    one.order("good", "p3").parent.mkdir()
+    np.save(one.order("good", "p3"), np.ones((1, 1), np.uint16))
     make_run(fakes, "results/two", {"noisy": 0.5}, range(3, 12))
     out = comparison.compare(["results/one", "results/two"], RunFolder("results/comparison"))
     rows = {(row.system, row.metric, row.versus): row for row in out.scores()}
@@ -68,6 +71,7 @@ def test_only_the_common_prompts_count_and_rows_are_computed_anew(fakes):
     warnings = out.manifest()["warnings"]
     assert any("good: 5 of its 8 clips" in line for line in warnings)
     assert out.audio("good", "p3").stat().st_ino == Path("results/one/good/audio/p3.wav").stat().st_ino
+    assert np.array_equal(np.load(out.order("good", "p3")), [[1]]) and not out.order("good", "p4").exists()
 
 
 def test_namesakes_keep_apart_and_what_differs_is_said(fakes):

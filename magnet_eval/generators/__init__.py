@@ -47,6 +47,7 @@ class Generation:
     network_evaluations: int  # forward passes of one clip; guidance counts both halves
     stage_seconds: dict[str, float]  # wall seconds of this call by stage, device idle on both sides
     event_seconds: dict[str, float] = field(default_factory=dict)  # the same by the device's own clock; CUDA alone
+    fixed_at: list[np.ndarray] = field(default_factory=list)  # uint16 [K, T] per prompt, see tokens.py; or none at all
 
 
 class Generator(Protocol):

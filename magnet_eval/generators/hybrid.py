@@ -65,6 +65,7 @@ def steps(
         first.network_evaluations + rest.network_evaluations,
         {**first.seconds, **rest.seconds},
         {**first.event_seconds, **rest.event_seconds},
+        rest.fixed_at,
     )
 
 

@@ -103,13 +103,13 @@ def decode(
             whole.codes.fill_(lm.config.mask_token)
             whole.codes[..., :given] = prompt
         net = _Network(whole, exact=settings.sampling == "reference")
-        job = _Job(net, spans, settings, choose, rescore, prompt, watch)
+        job = _Job(net, spans, settings, choose, rescore, prompt, watch, torch.zeros_like(whole.codes))
         for codebook, n_steps in enumerate(settings.steps):
             with watch.stage(f"codebook {codebook + 1}"):
                 job.fill(codebook, schedule(n_steps, spans.n_units - spans.n_given, settings))
         codes = whole.codes.clone()
     evaluations = net.evaluations + (sum(settings.steps) if rescore else 0)
-    return Tokens(codes, sum(settings.steps), evaluations, watch.seconds, watch.event_seconds)
+    return Tokens(codes, sum(settings.steps), evaluations, watch.seconds, watch.event_seconds, job.fixed_at)
 
 
 class _Network:
@@ -139,13 +139,14 @@ class _Job:
     rescore: Rescore | None
     prompt: Tensor  # [B, K, P]
     watch: Stopwatch
+    fixed_at: Tensor  # [B, K, T]
 
     def fill(self, codebook: int, steps: Sequence[Step]) -> None:
         """Fills one codebook of the network's codes [B, K, T] in place."""
         codes, config = self.net.codes, self.net.whole.lm.config
-        row = codes[:, codebook]  # a view
+        row, fixed_at = codes[:, codebook], self.fixed_at[:, codebook]  # views
         scores = self.spans.start(len(codes), codes.device)
-        for step in steps:
+        for iteration, step in enumerate(steps, start=1):
             hidden = frames, really = self.spans.hide(scores, step.n_hidden)
             row.scatter_(1, frames, torch.where(really, config.mask_token, row.gather(1, frames)))
             row[:, : self.prompt.shape[2]] = self.prompt[:, codebook]
@@ -157,6 +158,7 @@ class _Job:
             before = row.gather(1, frames)
             drawn = before == config.mask_token
             row.scatter_(1, frames, torch.where(drawn, tokens, before))
+            fixed_at.scatter_(1, frames, torch.where(drawn, iteration, fixed_at.gather(1, frames)))
             if self.rescore:
                 with self.watch.stage("rescorer"):
                     probs = self.rescore(codes, probs, codebook, frames)

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -55,6 +56,11 @@ def blocks(lengths: Sequence[int], size: int) -> Iterator[tuple[list[int], int]]
         for start in range(0, len(members), size):
             block = members[start : start + size]
             yield block + block[-1:] * (size - len(block)), padded
+
+
+def to_array(iterations: Tensor) -> np.ndarray:
+    """Numbers of iterations as uint16 on the host."""
+    return iterations.cpu().numpy().astype(np.uint16)
 
 
 class TextToAudio(ABC):
@@ -132,18 +138,20 @@ class TextToAudio(ABC):
         watch = Stopwatch(self.device)
         with watch.stage("text"):
             hidden, mask = self.text.encode([prompt.text for prompt in prompts], one_by_one=self.exact)
-        made = [None] * len(prompts)
+        made: list[tuple[Tokens, int]] = [None] * len(prompts)  # type: ignore[list-item]  # a block's tokens, a row
         parts = []
         for block, padded in self.blocks(mask):
             texts = self.texts(hidden, mask, block, padded)
             tokens = self.decode(texts, frames, [seeds[i] for i in block])
             parts.append(tokens)
             for row, index in enumerate(block):
-                made[index] = tokens.codes[row]
+                made[index] = tokens, row
         watch.seconds |= summed([part.seconds for part in parts])
         watch.event_seconds |= summed([part.event_seconds for part in parts])
         with watch.stage("codec"):
-            waveforms = self.codec.waveforms(torch.stack(made), one_by_one=self.exact)  # type: ignore[arg-type]
+            waveforms = self.codec.waveforms(
+                torch.stack([part.codes[row] for part, row in made]), one_by_one=self.exact
+            )
         samples = round(prompts[0].seconds * self.sample_rate)
         with watch.stage("write"):  # whoever writes files adds the time of that
             audio = to_host(waveforms[..., :samples])
@@ -155,6 +163,7 @@ class TextToAudio(ABC):
             network_evaluations=parts[0].network_evaluations,
             stage_seconds=watch.seconds,
             event_seconds=watch.event_seconds,
+            fixed_at=[to_array(part.fixed_at[row]) for part, row in made if part.fixed_at is not None],
         )
 
     def texts(self, hidden: Tensor, mask: Tensor, block: list[int], padded: int) -> Texts:

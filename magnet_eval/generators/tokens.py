@@ -18,6 +18,9 @@ class Tokens:
     network_evaluations: int  # forward passes per clip: guidance counts both halves, a rescorer counts too
     seconds: dict[str, float] = field(default_factory=dict)  # wall seconds by stage
     event_seconds: dict[str, float] = field(default_factory=dict)  # the same by the device's own clock; CUDA alone
+    # [B, K, T]: the iteration of its codebook, from 1, in which masked decoding drew the token that stayed; 0 where it
+    # was given. None where nothing was decoded masked, and for clips of several windows
+    fixed_at: Tensor | None = None
 
 
 Finished = tuple[int, Callable[[], Tensor]]  # how many frames will not change any more, and what gives their codes

@@ -109,7 +109,7 @@ def audio_note(n_beside: int) -> str:
 
 def evidence(data: Data) -> dict[str, Any]:
     """Sentences, tables and figures, by their names in the template."""
-    from magnet_eval.report import breakdown, figures, people, published, summary, tables
+    from magnet_eval.report import breakdown, decoding_order, figures, people, published, summary, tables
 
     metrics = list(dict.fromkeys(row.metric for row in data.quality if row.better))
     tradeoffs = [figure for name in metrics if (figure := figures.quality_latency(data, name)) is not None]
@@ -127,6 +127,7 @@ def evidence(data: Data) -> dict[str, Any]:
         "people": (said := people.evidence(data)),
         **speed_evidence(data),
         "tradeoffs": tradeoffs,
+        "orders": decoding_order.figures(data),
         "hero": hero,
         "lead": [*(said["sentences"] if said else []), *summary.lead(data)],
         "pairs": summary.pairs(data),
@@ -148,6 +149,7 @@ def sections(data: Data, found: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("people", "What people say", found["people"]),
         ("speed", "Speed", data.speed),
         ("tradeoff", "Quality and latency", found["tradeoffs"]),
+        ("order", "Order of decoding", found["orders"]),
         ("listen", "Listen", data.prompts),
         ("made", "How this was made", True),
     )

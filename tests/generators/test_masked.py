@@ -155,6 +155,22 @@ def test_everything_is_filled_and_prompts_are_kept(lm, text, arrangement, schedu
     assert all(made.seconds[f"codebook {k}"] > 0 for k in (1, 2, 3, 4))
 
 
+@pytest.mark.parametrize("given", [0, 13])
+def test_the_order_of_decoding_follows_the_schedule(lm, text, given):
+    """What is fixed after an iteration has not been hidden since: whole spans, as many as the next ones hide."""
+    settings = MaskedDecoding(**SHORT)
+    prompt = torch.zeros(2, 4, given, dtype=torch.long)
+    made = masked.decode(lm, text, settings, 48, chooser("per_clip", [1, 2]), prompt=prompt)
+    assert torch.equal(made.fixed_at == 0, torch.arange(48).expand(2, 4, 48) < given)
+    for k, n_steps in enumerate(settings.steps):
+        row = made.fixed_at[:, k]
+        for i, step in enumerate(masked.schedule(n_steps, 16 - given // 3, settings)):
+            in_part = (row[:, given:] > i).sum(1)  # a span that is given in part may be among those hidden
+            assert ((3 * step.n_hidden - given % 3 <= in_part) & (in_part <= 3 * step.n_hidden)).all()
+        spans = row[:, given + -given % 3 :].unflatten(1, (-1, 3))
+        assert (spans == spans[..., :1]).all()
+
+
 def test_unguided_half_is_left_out_where_it_has_no_weight(lm, text):
     """The last step of each stage has scale 1; and a scale of 1 throughout needs no unguided half at all."""
     choose = chooser("per_clip", [1, 2])
