@@ -1,6 +1,8 @@
 """A run folder with scores made by hand: what the report reads, without a model."""
 
 import hashlib
+import json
+import shutil
 
 import numpy as np
 import pytest
@@ -110,6 +112,26 @@ def run(tmp_path):
 def whole_run(tmp_path_factory):
     """The same for reading only."""
     return make_run(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="module")
+def hostile_run(whole_run, tmp_path_factory):
+    """The run with captions of markup, of another script and of one long word, and ids of 300 characters."""
+    run = RunFolder(tmp_path_factory.mktemp("hostile") / whole_run.path.name)
+    shutil.copytree(whole_run.path, run.path)
+    texts = (
+        "<script>alert(1)</script> & <img src=x onerror=alert(1)>",
+        "ואלס איטי לכלי מיתר <b>&amp;</b>",
+        "w" * 300,
+    )
+    run.write_prompts([Prompt(f"{i}{'x' * 299}", text, 2.0, {"<i>": "‮"}) for i, text in enumerate(texts)])
+    for file in [run.path / "clip_scores.jsonl", *run.path.glob("*/clips.jsonl")]:
+        rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        renamed = [{**row, "prompt_id": row["prompt_id"].removeprefix("p") + "x" * 299} for row in rows]
+        file.write_text("".join(json.dumps(row) + "\n" for row in renamed), encoding="utf-8")
+    failure = {"stage": "generate", "system": "<b>", "prompt_id": "y" * 300, "reason": "<i>no</i> " + "z" * 300}
+    run.update_manifest(failures=[failure])
+    return run
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 (() => {
   const byId = (id) => document.getElementById(id);
   const looks = JSON.parse(byId("looks").textContent);
-  const list = byId("clips"), select = byId("prompt"), count = select.options.length;
+  const list = byId("clips"), player = list.parentElement, select = byId("prompt"), count = select.options.length;
   let at = 0, current = 0, urls = [];
 
   const make = (tag, text, name) => {
@@ -75,7 +75,7 @@
     const entry = JSON.parse(byId("prompt-" + at).textContent);
     byId("text").textContent = entry.text;
     if (entry.badge) byId("text").append(make("span", entry.badge, "badge"));
-    byId("tags").textContent = entry.tags.join(" · ");
+    byId("tags").textContent = [entry.id, ...entry.tags].join(" · ");
     list.replaceChildren(...entry.items.map(card));
     select.selectedIndex = at;
     byId("previous").disabled = at === 0;
@@ -92,8 +92,10 @@
   byId("next").addEventListener("click", () => show(at + 1));
   select.addEventListener("change", () => show(select.selectedIndex));
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const own = event.target.closest("audio, select, button, a, summary");  // these have keys of their own
+    const { top, bottom } = player.getBoundingClientRect();
+    const isInView = top < innerHeight && bottom > 0;  // elsewhere, space turns the page
+    if (!isInView || event.ctrlKey || event.metaKey || event.altKey) return;
+    const own = event.target.closest("audio, select, button, a, summary, .scroll");  // these have keys of their own
     if (event.key === "j" || (event.key === "ArrowRight" && !own)) show(at + 1);
     else if (event.key === "k" || (event.key === "ArrowLeft" && !own)) show(at - 1);
     else if (event.key === " " && !own) toggle();
