@@ -1,4 +1,4 @@
-from collections import Counter
+from collections import Counter, defaultdict
 
 import numpy as np
 import pytest
@@ -52,6 +52,16 @@ def test_places_on_screen_are_balanced_over_raters_for_every_page():
         (d, place, one) for slot in slots for d, shown in slot if not d.training for place, one in enumerate(shown)
     )
     assert set(places.values()) == {4}
+
+
+def test_clips_that_a_listener_knows_do_not_tell_the_others():
+    _, slots = made(raters=20)
+    shown = [order for slot in slots for draft, order in slot if not draft.training]
+    orders = defaultdict(set)
+    for order in shown:
+        orders[order.index("gold"), order.index("anchor35")].add(order)
+    assert len(set(shown)) > 80  # of 120
+    assert all(len(found) > 2 for found in orders.values())  # of 6, wherever the two are
 
 
 def test_training_comes_first_then_pass_after_pass_and_repeats_after_what_they_repeat():

@@ -110,25 +110,32 @@ def spaced(prompts: Sequence[str], share: float, per_rater: int, first: int) -> 
 def slots(wanted: Wanted, practice: Sequence[Draft], drafts: Sequence[Draft], rng: np.random.Generator) -> list[Slot]:
     """Block after block of the prompts, cyclically, each shuffled; clips in the order of a row of a Williams square."""
     n, size = len(wanted.prompts), wanted.per_rater
-    whole = n // math.gcd(n, size)  # blocks until every prompt was in equally many
-    n_slots = math.ceil(wanted.raters / whole) * whole
     squares = {len(draft.conditions): williams(len(draft.conditions)) for draft in [*practice, *drafts]}
+    # Drawn page by page: were they the same everywhere, the places of two clips that a listener knows, the real one and
+    # the anchor, would tell those of all systems.
+    numbered = {draft: rng.permutation(draft.conditions).tolist() for draft in [*practice, *drafts]}
     seen: Counter[Draft] = Counter({draft: int(rng.integers(len(squares[len(draft.conditions)]))) for draft in drafts})
 
     def shown(draft: Draft) -> tuple[Draft, Shown]:
         square = squares[len(draft.conditions)]
         row = square[seen[draft] % len(square)]
         seen[draft] += 1
-        return draft, tuple(draft.conditions[i] for i in row)
+        return draft, tuple(numbered[draft][i] for i in row)
 
     found = []
-    for slot in range(n_slots):
+    for slot in range(places(wanted.raters, n, size)):
         block = {wanted.prompts[(slot * size + i) % n] for i in range(size)}
         order = list(practice)
         for name in wanted.passes:
             order += shuffled([draft for draft in drafts if draft.pass_id == name and draft.prompt_id in block], rng)
         found.append([shown(draft) for draft in order])
     return found
+
+
+def places(raters: int, prompts: int, per_rater: int) -> int:
+    """Slots for this many raters, or the few more with which every prompt is heard by equally many."""
+    whole = prompts // math.gcd(prompts, per_rater)  # blocks until every prompt was in equally many
+    return math.ceil(raters / whole) * whole
 
 
 def shuffled(drafts: Sequence[Draft], rng: np.random.Generator) -> list[Draft]:
