@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from magnet_eval.lookup import UserError
+from magnet_eval.progress import silent
 from magnet_eval.study import schema, verbs
 from magnet_eval.study.options import ServeOptions, SimulateOptions, WithdrawOptions
 from magnet_eval.study.schema import Dimension, Key, Stimulus
 from magnet_eval.study.server.serving import site_of
-from magnet_eval.study.server.simulate import Client, Ears, on_scale, preference
+from magnet_eval.study.server.simulate import Client, Ears, on_scale, preference, simulate
 
 QUIET = {f"{name}_sd": 0.0 for name in ("rater", "item", "system_item", "rater_system", "residual")}
 
@@ -81,6 +82,18 @@ def test_scores_lie_on_the_scale():
     mos = Dimension("ovl", {}, [1.0, 5.0], 1.0, {}, False)
     assert [on_scale(points, mos) for points in (-50, 0, 49, 87.6, 1e9)] == [1, 1, 3, 5, 5]
     assert [preference([50, 57]), preference([57, 50]), preference([50, 53])] == [[0, 100], [100, 0], [50, 50]]
+
+
+def test_a_repeat_sounds_as_what_it_repeats():
+    entries = {"s_1": ("one", "system", None), "s_2": ("gold", "gold", None), "s_3": ("gold", "repeat", "s_2")}
+    stimuli = {
+        name: Stimulus(system, "p", role, "p", "", "", 0.0, 0, first) for name, (system, role, first) in entries.items()
+    }
+    key = Key("test", "", 0, "", stimuli)
+    ears = Ears(key, None, SimulateOptions(**QUIET), 0, False)
+    assert [ears.points(name, "ovl") for name in stimuli] == [55, 88, 88]
+    with pytest.raises(UserError, match="unknown system 'gold'"):
+        simulate(None, key, SimulateOptions(effects={"gold": 3.0}), "http://127.0.0.1:9", silent)
 
 
 def test_an_unknown_system_or_server_is_a_line(hand_packet):

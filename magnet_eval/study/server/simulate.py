@@ -82,8 +82,8 @@ class Ears:
         rater = f"rater {self.rater}"
         residual = options.residual_sd * self._normal(rater, stimulus_id)
         leniency = options.rater_sd * self._normal(rater, dimension)
-        if what.role in ROLES:  # plainly better or worse; raters agree about them
-            return MEAN + ROLES[what.role] + (leniency + residual) / 4
+        if what.system in ROLES:  # plainly better or worse; raters agree about them
+            return MEAN + ROLES[what.system] + (leniency + residual) / 4
         return (
             MEAN
             + (options.effects or {}).get(what.system, 0.0)
@@ -105,7 +105,7 @@ class Ears:
 
 def simulate(packet: Packet, key: Key, chosen: SimulateOptions, url: str, progress: Progress) -> list[str]:
     """Lets the raters take part, a few at a time; their sessions. Raises UserError if an effect's system is unknown."""
-    systems = {what.system for what in key.stimuli.values() if what.role in ("system", "repeat")}
+    systems = {what.system for what in key.stimuli.values() if what.role == "system"}
     for name in chosen.effects or {}:
         check("system", name, systems)
     raters = [Ears(key, packet, chosen, rater, rater < chosen.careless) for rater in range(chosen.raters)]
