@@ -356,4 +356,8 @@ def test_plan_through_the_command_line(study, capsys):
     assert main(["study", "plan", f"pilot={study.study}"]) == 0
     assert capsys.readouterr().out.startswith("OVL\n")
     assert main(["study", "plan", "raters=[1]"]) == 2
+    capsys.readouterr()
+    assert main(["study", "plan", "raters=[10]", "prompts=[50,100]", "per_rater=[5]", "json=true"]) == 0
+    (design,) = json.loads(capsys.readouterr().out)[""]["designs"]
+    assert (design["prompts"], design["answers"]) == (50, 50)
     assert main(["study", "plan", "residual_sd=0", "system_item_sd=0", "rater_system_sd=0"]) == 2

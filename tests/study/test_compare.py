@@ -178,6 +178,7 @@ def test_more_of_anything_finds_more():
         assert larger.detectable < base.detectable and larger.provable < base.provable
     assert base.minutes == pytest.approx(10 * 2 * (4 * 15 + 10) / 60)
     assert planning.design(Spread(6, 5, 12), 20, 40, 99).per_rater == 40
+    assert planning.design(Spread(6, 5, 12), 10, 100, 5) == planning.design(Spread(6, 5, 12), 10, 50, 5)
 
 
 def pilot(spread, seed=0, size=(40, 40)):

@@ -33,7 +33,7 @@ class Design:
     """One size of a study and what it can show."""
 
     raters: int
-    prompts: int
+    prompts: int  # those that anybody hears
     per_rater: int  # prompts that a rater hears
     answers: int  # about a system, to one question
     minutes: float  # a rater's
@@ -48,12 +48,14 @@ def design(
 ) -> Design:  # fmt: skip
     """What a study of this size can show. Alpha is shared out over all pairs and questions, as Holm's first step does.
 
-    extra: clips that a page has besides the systems', anchors and gold; they only cost time.
+    Prompts that nobody hears do not count. extra: clips that a page has besides the systems', anchors and gold; they
+    only cost time.
     """
     from scipy.special import stdtrit
 
     per_rater = min(per_rater, prompts)
     answers = raters * per_rater
+    prompts = min(prompts, answers)
     parts = 2 * np.array([spread.system_prompt**2 / prompts, spread.rater_system**2 / raters])
     residual = 2 * spread.residual**2 / answers
     variance = float(parts.sum() + residual)

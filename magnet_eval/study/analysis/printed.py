@@ -43,7 +43,8 @@ def plan(chosen: PlanOptions) -> str:
     spreads = {"": planning.Spread(chosen.system_item_sd, chosen.rater_system_sd, chosen.residual_sd)}
     if chosen.pilot is not None:
         spreads = planning.from_pilot(output.read_ratings(Folders.of(chosen.pilot)))
-    sizes = dict.fromkeys((r, p, min(k, p)) for r, p, k in product(chosen.raters, chosen.prompts, chosen.per_rater))
+    asked = product(chosen.raters, chosen.prompts, chosen.per_rater)
+    sizes = dict.fromkeys((r, min(p, r * k), min(k, p)) for r, p, k in asked)
     given = {name: getattr(chosen, name) for name in ("systems", "extra", "dimensions", "seconds", "alpha", "power")}
     designs = {name: [planning.design(spread, *size, **given) for size in sizes] for name, spread in spreads.items()}
     if chosen.json:
@@ -74,6 +75,7 @@ def _sizes(name: str, spread: planning.Spread, designs: list[planning.Design], c
          f"{row.detectable:.1f}", f"{row.provable:.1f}"]
         for row in sorted(designs, key=lambda row: row.detectable)
     ]  # fmt: skip
+    is_cut = any(row.prompts not in chosen.prompts for row in designs)
     spreads = f"{spread.system_prompt:.3g}, {spread.rater_system:.3g} and {spread.residual:.3g} points"
     headings = ["raters", "prompts", "prompts a rater", "minutes a rater", "answers a system", "finds", "proves"]
     return "\n".join(
@@ -84,5 +86,6 @@ def _sizes(name: str, spread: planning.Spread, designs: list[planning.Design], c
             f"{chosen.dimensions} questions; proves: the smallest margin within which equal systems are shown to be.",
             f"Spreads of system x prompt, rater x system, residual: {spreads}.",
             "More prompts, fewer of them for each rater, find more with as many answers.",
+            *(["Prompts that so few raters would not come to are not counted."] if is_cut else []),
         ]
     )
