@@ -6,6 +6,7 @@ from collections import Counter
 from magnet_eval.study.analysis.planning import PAGE_SECONDS, PLAYS
 from magnet_eval.study.exchange.importing import Imported
 from magnet_eval.study.packet.check import Checked
+from magnet_eval.study.packet.design import places
 from magnet_eval.study.schema import Folders, Packet, Plan
 from magnet_eval.table import table
 
@@ -22,6 +23,7 @@ def prepared(packet: Packet, plan: Plan, out: str) -> str:
     rows = [
         ["systems", ", ".join(plan.systems)],
         ["prompts", f"{plan.prompts}, of which each rater hears {plan.prompts_per_rater}"],
+        ["raters", _raters(plan)],
         ["asked", ", ".join(plan.dimensions)],
         ["pages", f"{len(own)} and {len(packet.pages) - len(own)} to practise; about {seconds / 60:.0f} min a rater"],
         ["clips", f"{facts.seconds:.2f} s, {facts.rate} Hz, {'stereo' if facts.channels == 2 else 'mono'}"],
@@ -32,6 +34,13 @@ def prepared(packet: Packet, plan: Plan, out: str) -> str:
         f"packet: {out} (for listeners, no leaks found)\nkey: {out}.key (for nobody before the last answer)\n"
         f"Next: magnet-eval study serve study={out}"
     )
+
+
+def _raters(plan: Plan) -> str:
+    fair, n = (places(raters, plan.prompts, plan.prompts_per_rater) for raters in (1, plan.raters))
+    if n == plan.raters:
+        return f"{n}"
+    return f"{plan.raters}, and {n} places: only {fair} or a multiple of it hear every prompt alike often"
 
 
 def checked(found: Checked, study: str) -> str:

@@ -8,7 +8,7 @@ import yaml
 
 from magnet_eval.lookup import UserError
 from magnet_eval.records import Rating, read_jsonl
-from magnet_eval.study import schema
+from magnet_eval.study import schema, summary
 from magnet_eval.study.exchange.export import export
 from magnet_eval.study.exchange.importing import HALF, PRACTICE, TWICE, UNTOUCHED, take_in
 from magnet_eval.study.exchange.tabular import read_csv, to_csv
@@ -385,6 +385,17 @@ def test_prolific_and_mturk_get_an_address(study):
     out, _ = exported(own, "mturk", url="https://listen.example.org/")
     assert "${url}" in (out / "layout.html").read_text()
     assert (out / "hits.csv").read_text() == "url\nhttps://listen.example.org/\n"
+
+
+def test_platforms_send_as_many_listeners_as_were_asked_for(tmp_path):
+    run = make_run(tmp_path / "noises-v1", systems=("alpha-net", "beta-net"))
+    sizes = {"prompts": 5, "prompts_per_rater": 3, "raters": 6}
+    own, plan = prepare(PrepareOptions(run=str(run.path), out=str(tmp_path / "study"), **sizes))
+    assert len({row.slot for row in schema.read_assignments(Folders.of(tmp_path / "study"))}) == 10
+    assert "6, and 10 places: only 5 or a multiple" in summary.prepared(own, plan, "study")
+    options = {"study": str(tmp_path / "study"), "out": str(tmp_path / "out"), "url": "https://listen.example.org/"}
+    export(ExportOptions(to="prolific", **options))
+    assert json.loads((tmp_path / "out" / "study.json").read_text())["total_available_places"] == 6
 
 
 def test_webmushra_reads_no_list_that_begins_on_the_line_of_another(study):

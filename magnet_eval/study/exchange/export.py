@@ -1,6 +1,7 @@
 """From a packet to what others take: a drop-in folder for webMUSHRA, files for Prolific and MTurk, a table for a room.
 
-The key is never read, so that nothing made here can say more than the packet does.
+The key is never read, so that nothing made here can say more than the packet does; of the plan beside it, only how many
+listeners are wanted.
 """
 
 import math
@@ -18,7 +19,7 @@ from magnet_eval.study.exchange.responses import COLUMNS, Row
 from magnet_eval.study.exchange.tabular import to_csv
 from magnet_eval.study.exchange.webmushra import configs, to_yaml
 from magnet_eval.study.options import ExportOptions
-from magnet_eval.study.schema import Assignment, Folders, Packet, read_assignments, read_packet
+from magnet_eval.study.schema import Assignment, Folders, Packet, read_assignments, read_packet, read_plan
 
 Slots = Mapping[int, Sequence[Assignment]]
 
@@ -44,7 +45,7 @@ def export(chosen: ExportOptions) -> str:
         )
     minutes = math.ceil(chosen.minutes or minutes_of(packet, slots))
     assert chosen.url is not None  # ExportOptions has checked it
-    offer = platforms.Offer(chosen.url, len(slots), minutes, chosen.reward)
+    offer = platforms.Offer(chosen.url, read_plan(folders).raters, minutes, chosen.reward)
     if chosen.to == "prolific":
         code = "".join(secrets.choice(string.ascii_uppercase + string.digits) for _ in range(8))
         files = platforms.prolific(packet, offer, code)
