@@ -211,15 +211,13 @@ def pareto(points: Sequence[tuple[float, float]], better: str) -> list[tuple[flo
 
 
 def name_points(figure: Any, axes: Any, points: Sequence[tuple[float, float, str]]) -> None:
-    """Writes names to the right of points, moved up or down until none covers another; a line joins the far ones."""
+    """Writes names to the right of points, moved up or down until none covers another; lines join them if far."""
     figure.canvas.draw()  # fixes the layout, so that positions in points can be computed
     pixel = [axes.transData.transform((x, y)) for x, y, _ in points]
     placed = spread([float(position[1]) for position in pixel], 12 * figure.dpi / 72)
-    for (x, y, name), at, wanted in zip(points, pixel, placed, strict=True):
-        moved = (wanted - at[1]) * 72 / figure.dpi
-        is_far = abs(moved) > FONT_SIZE
-        line = {"arrowstyle": "-", "color": MUTED, "linewidth": 0.6, "relpos": (0, 0.5), "shrinkA": 1, "shrinkB": 3}
-        axes.annotate(
-            name, (x, y), (20 if is_far else 8, moved), textcoords="offset points", va="center", color=INK,
-            arrowprops=line if is_far else None,
-        )  # fmt: skip
+    moved = [(wanted - at[1]) * 72 / figure.dpi for at, wanted in zip(pixel, placed, strict=True)]
+    is_crowded = any(abs(step) > FONT_SIZE for step in moved)
+    line = {"arrowstyle": "-", "color": MUTED, "linewidth": 0.6, "relpos": (0, 0.5), "shrinkA": 1, "shrinkB": 4}
+    look = {"arrowprops": line if is_crowded else None, "color": INK, "va": "center"}
+    for (x, y, name), step in zip(points, moved, strict=True):
+        axes.annotate(name, (x, y), (20 if is_crowded else 8, step), textcoords="offset points", **look)
