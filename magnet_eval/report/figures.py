@@ -185,7 +185,9 @@ def quality_latency(data: Data, metric: str, name: str = "tradeoff") -> Figure |
         if len(front) > 1:
             steps = [*front, (axes.get_xlim()[1], front[-1][1])]
             axes.plot(*zip(*steps, strict=True), drawstyle="steps-post", color=MUTED, linewidth=1, zorder=1)
-        name_points(figure, axes, [(latency.high or latency.value, row.value, row.system) for row, latency in points])
+        name_points(
+            figure, axes, [(latency.high or latency.value, row.value, row.system) for row, latency in points], 7
+        )
         axes.grid()
         axes.set_xlabel(f"latency at batch {batch}")
         axes.set_ylabel(f"{shown_label(first)}{f' ({first.unit})' if first.unit else ''}")
@@ -210,8 +212,11 @@ def pareto(points: Sequence[tuple[float, float]], better: str) -> list[tuple[flo
     return front
 
 
-def name_points(figure: Any, axes: Any, points: Sequence[tuple[float, float, str]]) -> None:
-    """Writes names to the right of points, moved up or down until none covers another; lines join them if far."""
+def name_points(figure: Any, axes: Any, points: Sequence[tuple[float, float, str]], rise: float = 0) -> None:
+    """Writes names to the right of points, moved up or down until none covers another; lines join them if far.
+
+    ``rise`` (points) lifts the names off a line that leaves their points to the right.
+    """
     figure.canvas.draw()  # fixes the layout, so that positions in points can be computed
     pixel = [axes.transData.transform((x, y)) for x, y, _ in points]
     placed = spread([float(position[1]) for position in pixel], 12 * figure.dpi / 72)
@@ -220,4 +225,4 @@ def name_points(figure: Any, axes: Any, points: Sequence[tuple[float, float, str
     line = {"arrowstyle": "-", "color": MUTED, "linewidth": 0.6, "relpos": (0, 0.5), "shrinkA": 1, "shrinkB": 4}
     look = {"arrowprops": line if is_crowded else None, "color": INK, "va": "center"}
     for (x, y, name), step in zip(points, moved, strict=True):
-        axes.annotate(name, (x, y), (20 if is_crowded else 8, step), textcoords="offset points", **look)
+        axes.annotate(name, (x, y), (20 if is_crowded else 8, step + rise), textcoords="offset points", **look)
