@@ -233,17 +233,20 @@ def study(tmp_path):
     folders = schema.Folders.of(tmp_path / "study")
     for folder in (folders.study, folders.key, folders.responses):
         folder.mkdir()
-    dimension = schema.Dimension("ovl", {"en": "?"}, [0.0, 100.0], 1.0, {"en": list("abcde")}, False)
-    packet = schema.Packet(
-        HOSTILE, "t", "multi_nr", [dimension], [schema.Pass("p1", "ovl")], [],
-        schema.AudioFacts(16000, 1, 5.0, 80000, -20.0, -1.0), schema.Rules(), ["en"], {}, False, [], "0" * 64, "0",
-    )  # fmt: skip
     plan = schema.Plan(
         HOSTILE, "multi_nr", ["ovl"], list(EFFECTS), [], 0.05, 4.0, ["musicgen"], 14, 12, 12,
         runs=[str(tmp_path / "results" / "q-v1")],
     )  # fmt: skip
+    key = schema.to_json(schema.Key(HOSTILE, "salt", 0, schema.sha256(schema.to_json(plan)), {}))
+    dimension = schema.Dimension("ovl", {"en": "?"}, [0.0, 100.0], 1.0, {"en": list("abcde")}, False)
+    packet = schema.Packet(
+        HOSTILE, "t", "multi_nr", [dimension], [schema.Pass("p1", "ovl")], [],
+        schema.AudioFacts(16000, 1, 5.0, 80000, -20.0, -1.0), schema.Rules(), ["en"], {}, False, [],
+        schema.sha256(key), "0",
+    )  # fmt: skip
     (folders.study / "packet.json").write_text(schema.to_json(packet), encoding="utf-8")
     (folders.key / "plan.json").write_text(schema.to_json(plan), encoding="utf-8")
+    (folders.key / "key.json").write_text(key, encoding="utf-8")
     ratings = [replace(row, study=HOSTILE, rater=HOSTILE + row.rater) for row in made()]
     (folders.responses / "ratings.jsonl").write_text(to_jsonl(ratings), encoding="utf-8")
     run = RunFolder(tmp_path / "results" / "q-v1")
@@ -319,6 +322,66 @@ def test_mistakes_are_one_line(study, capsys, words_, said):
     assert main(["study", "analyse", f"study={study.study}", *words_]) == 2
     error = capsys.readouterr().err
     assert said in error and "Traceback" not in error
+
+
+def test_a_plan_or_key_that_was_changed_decides_nothing(study, capsys):
+    path = study.key / "plan.json"
+    before = path.read_text(encoding="utf-8")
+    path.write_text(before.replace('"margin": 4.0', '"margin": 30.0'), encoding="utf-8")
+    assert main(["study", "analyse", f"study={study.study}"]) == 2
+    assert "plan.json was changed since the packet was made" in capsys.readouterr().err
+    path.write_text(before, encoding="utf-8")
+    key = study.key / "key.json"
+    key.write_text(key.read_text(encoding="utf-8").replace("salt", "malt"), encoding="utf-8")
+    assert main(["study", "analyse", f"study={study.study}"]) == 2
+    assert "is not the key" in capsys.readouterr().err
+    assert not study.analysis.exists()
+
+
+def test_what_departs_from_the_plan_is_said_in_the_results(study, capsys):
+    assert main(["study", "analyse", f"study={study.study}", "margin=30", "rules=[crowdmos]", "alpha=0.05"]) == 0
+    said = capsys.readouterr().out
+    assert "Not as planned: margin 30 (planned: 4)." in said and "alpha" not in said
+    assert "exclusions crowdmos (planned: musicgen)" in said
+    for name in ("methods.md", "analysis.html", "summary.json"):
+        assert "margin 30 (planned: 4)" in (study.analysis / name).read_text(encoding="utf-8")
+    assert main(["study", "analyse", f"study={study.study}"]) == 0
+    assert "lanned" not in (study.analysis / "methods.md").read_text(encoding="utf-8")
+
+
+def test_ratings_of_another_study_are_refused(study, capsys):
+    path = study.responses / "ratings.jsonl"
+    ratings = list(read_jsonl(Rating, path))
+    path.write_text(to_jsonl([*ratings[:-1], replace(ratings[-1], study="t_other")]), encoding="utf-8")
+    assert main(["study", "analyse", f"study={study.study}"]) == 2
+    assert "ratings of study t_other" in capsys.readouterr().err
+
+
+def test_a_run_that_is_gone_only_takes_its_metrics_along(study, capsys, caplog):
+    (path,) = schema.read_plan(study).runs
+    RunFolder(path).path.rename(study.study.with_name("moved"))
+    assert main(["study", "analyse", f"study={study.study}"]) == 0
+    assert f"there is no run {path}" in caplog.text + capsys.readouterr().err
+    assert {row.metric for row in read_jsonl(Score, study.analysis / "scores.jsonl")} == {"people_ovl"}
+    assert main(["study", "analyse", f"study={study.study}", f"runs=[{study.study.with_name('moved')}]"]) == 0
+    assert any(row.metric.startswith("agrees") for row in read_jsonl(Score, study.analysis / "scores.jsonl"))
+
+
+def test_only_a_test_with_all_its_anchors_has_the_name_of_the_standard():
+    assert words.test_name("mushra", ["reference", "anchor35", "anchor70"]) == "a MUSHRA test (ITU-R BS.1534-3)"
+    assert "MUSHRA-style test" in words.test_name("mushra", ["reference", "anchor35"])
+    assert "without its 7 kHz anchor" in words.test_name("mushra", ["reference", "anchor35"])
+    assert words.test_name("ab", []) == "a paired comparison test"
+
+
+def test_only_rules_that_looked_at_something_are_in_the_methods():
+    as_mushra = [replace(row, role="reference" if row.role == "gold" else row.role) for row in made()]
+    settings = replace(SETTINGS, protocol="mushra", exclusions=("bs1534", "headphones"))
+    text = words.methods(analyse(as_mushra, [], settings))
+    assert "MUSHRA-style" in text and "who missed the hidden reference (below 90)" in text
+    assert "took the 7 kHz anchor" not in text and "Huggins" not in text
+    verdicts = analyse(as_mushra, [], settings).screening.verdicts
+    assert {(row.rule_set, row.rule) for row in verdicts} == set(words.RULES)
 
 
 def test_no_ratings_yet(tmp_path, capsys):

@@ -174,6 +174,14 @@ def test_two_runs_share_their_prompts(run, tmp_path):
     assert len({entry.prompt_id for entry in schema.read_key(Folders.of(tmp_path / "study")).stimuli.values()}) == 5
 
 
+def test_the_plan_finds_its_runs_from_anywhere_and_listeners_do_not_get_the_path(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(run.path.parent)
+    _, plan = made(run, tmp_path / "study", run=run.path.name)
+    assert plan.runs == [str(run.path)]
+    shown = (tmp_path / "study" / "packet.json").read_text(encoding="utf-8")
+    assert run.path.name not in shown and str(run.path.parent) not in shown
+
+
 def test_nothing_is_left_where_a_study_cannot_be_made(run, tmp_path):
     with pytest.raises(UserError):
         made(run, tmp_path / "study", systems=["alpha-net", "no such"])

@@ -22,7 +22,7 @@ BY_PROTOCOL = {"mushra": ["bs1534"], "multi_nr": ["musicgen"], "acr": ["p808"], 
 
 @dataclass(frozen=True)
 class Settings:
-    """What was decided before the answers came in."""
+    """What was decided before the answers came in, or instead."""
 
     study_id: str
     protocol: str = "multi_nr"
@@ -32,6 +32,7 @@ class Settings:
     margin: float = 5.0  # points within which systems count as equivalent
     alpha: float = 0.05
     seed: int = 0
+    unplanned: tuple[str, ...] = ()  # what of these was decided after the packet was made, in words
 
     def __post_init__(self) -> None:
         """Refuses unknown rule sets and levels that are none."""

@@ -25,20 +25,27 @@ from magnet_eval.study.analysis import figures, rows, words
 from magnet_eval.study.analysis.analyse import Analysis, Settings
 from magnet_eval.study.analysis.correlation import Agreement
 from magnet_eval.study.analysis.screening import Screening, Verdict
-from magnet_eval.study.schema import Folders, read_packet, read_plan
+from magnet_eval.study.options import AnalyseOptions
+from magnet_eval.study.schema import Folders, Packet, Plan, read_key, read_packet, read_plan, sha256
 
 log = logging.getLogger(__name__)
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run
 
 
 def read_ratings(folders: Folders) -> list[Rating]:
-    """The imported ratings. Raises UserError if there are none."""
+    """The imported ratings. Raises UserError if there are none, or if they are of another study."""
     path = folders.responses / "ratings.jsonl"
     ratings = read_lines(Rating, path)
     if not ratings:
         raise UserError(
             f"there are no ratings in {path}. Import the answers first: magnet-eval study import "
             f"study={folders.study.name}."
+        )
+    own = read_packet(folders).study_id
+    if others := {rating.study for rating in ratings} - {own}:
+        raise UserError(
+            f"{path} has ratings of study {', '.join(sorted(others))}; {folders.study.name} is {own}. "
+            f"Import the answers to this one: magnet-eval study import study={folders.study.name}."
         )
     return ratings
 
@@ -55,25 +62,43 @@ def read_sessions(folders: Folders) -> list[dict[str, Any]]:
         raise UserError(f"cannot read {path}: {error}. Export the answers again.") from error
 
 
-def settings(
-    folders: Folders, rules: Sequence[str] | None, margin: float | None, alpha: float | None, seed: int
-) -> Settings:
-    """The packet's scales and the plan's decisions; what is given here instead is logged as a change of the plan."""
-    packet, plan = read_packet(folders), read_plan(folders)
-    planned = plan.exclusions
-    chosen = planned if rules is None else list(rules)
-    for name, before, after in (
-        ("exclusions", planned, chosen),
-        ("margin", plan.margin, plan.margin if margin is None else margin),
-        ("alpha", plan.alpha, plan.alpha if alpha is None else alpha),
-    ):
-        if before != after:
-            log.warning("%s: planned were %s, used are %s; say so where you publish.", name, before, after)
+def planned(folders: Folders) -> Plan:
+    """STUDY.key/plan.json. Raises UserError if it is not what the packet was made with: then it decides nothing."""
+    key, plan = read_key(folders), read_plan(folders)
+    path = folders.key / "plan.json"
+    if sha256(path.read_bytes()) != key.plan_sha256:
+        raise UserError(
+            f"{path} was changed since the packet was made. Bring the original back; what you decide otherwise "
+            "goes on the command line (rules, margin, alpha), and the results say so."
+        )
+    return plan
+
+
+def settings(packet: Packet, plan: Plan, chosen: AnalyseOptions) -> Settings:
+    """The packet's scales and the plan's decisions, or what was chosen instead."""
     scales = {row.id: (row.scale[0], row.scale[1]) for row in packet.dimensions} if packet.protocol != "ab" else {}
-    return Settings(
-        packet.study_id, packet.protocol, tuple(plan.systems), scales, tuple(chosen),
-        plan.margin if margin is None else margin, plan.alpha if alpha is None else alpha, seed,
-    )  # fmt: skip
+    rules = tuple(plan.exclusions if chosen.rules is None else chosen.rules)
+    margin = plan.margin if chosen.margin is None else chosen.margin
+    alpha = plan.alpha if chosen.alpha is None else chosen.alpha
+    decided = [("exclusions", " + ".join(plan.exclusions) or "none", " + ".join(rules) or "none")]
+    decided += [("margin", f"{plan.margin:g}", f"{margin:g}"), ("alpha", f"{plan.alpha:g}", f"{alpha:g}")]
+    unplanned = tuple(f"{name} {now} (planned: {before})" for name, before, now in decided if now != before)
+    systems = tuple(plan.systems)
+    return Settings(packet.study_id, packet.protocol, systems, scales, rules, margin, alpha, chosen.seed, unplanned)
+
+
+def those_there(runs: Iterable[str]) -> list[str]:
+    """The planned runs that are where they were. Ratings are analysed without the others' metrics, with a warning."""
+    found = []
+    for run in runs:
+        if RunFolder(Path(run)).path.is_dir():
+            found.append(run)
+        else:
+            log.warning(
+                "there is no run %s: its metrics are not held against the ratings; say where it is with runs=[FOLDER]",
+                run,
+            )
+    return found
 
 
 def read_runs(paths: Iterable[str]) -> tuple[list[Score], list[ClipScore]]:

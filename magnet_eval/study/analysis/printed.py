@@ -13,7 +13,7 @@ from magnet_eval.study.analysis.analyse import Analysis
 from magnet_eval.study.analysis.analyse import analyse as analysed
 from magnet_eval.study.analysis.screening import screen
 from magnet_eval.study.options import AnalyseOptions, PlanOptions
-from magnet_eval.study.schema import Folders, read_plan
+from magnet_eval.study.schema import Folders, read_packet
 from magnet_eval.table import table
 
 
@@ -21,14 +21,15 @@ def analyse(chosen: AnalyseOptions) -> str:
     """Analyses the ratings of a study and writes STUDY.analysis; the answer in words, with where the rest is."""
     folders = Folders.of(chosen.study)
     ratings, sessions = output.read_ratings(folders), output.read_sessions(folders)
-    settings = output.settings(folders, chosen.rules, chosen.margin, chosen.alpha, chosen.seed)
+    decided = output.planned(folders)
+    settings = output.settings(read_packet(folders), decided, chosen)
     try:
         found = analysed(ratings, sessions, settings)
     except UserError:
         verdicts = output.screening_csv(screen(ratings, sessions, settings.scales))
         write_atomic(folders.analysis / "screening.csv", verdicts)  # says who was left out, and why
         raise
-    runs = read_plan(folders).runs if chosen.runs is None else chosen.runs
+    runs = output.those_there(decided.runs) if chosen.runs is None else chosen.runs
     scores, clip_scores = output.read_runs(runs)
     rng = np.random.default_rng(chosen.seed)
     agreements = [row for grid in found.grids for row in correlation.agreements(grid, scores, clip_scores, rng)]
@@ -65,6 +66,7 @@ def _left_out(found: Analysis) -> list[str]:
     n, rules = len(found.screening.raters), " + ".join(found.settings.exclusions)
     lines = [f"{len(found.dropped)} of {n} raters left out ({rules})." if rules else f"All {n} raters kept."]
     lines += [f"{n} ratings left out: {reason}." for reason, n in found.problems.items()]
+    lines += [f"Not as planned: {line}." for line in found.settings.unplanned]
     lines += ["Changed by the exclusions: " + line for line in words.changed(found)]
     return lines
 

@@ -1,25 +1,36 @@
 """What an analysis says in plain words, and the paragraph about its methods, ready to paste."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from magnet_eval.report.numbers import decimals, number, p_text
 from magnet_eval.study.analysis.analyse import Analysis, Condition, Findings
 from magnet_eval.study.analysis.compare import Comparison
 
-STANDARDS = {
+NAMES = {
     "multi_nr": "a multiple-stimulus test without a reference (in the manner of ITU-R BS.2132)",
     "mushra": "a MUSHRA test (ITU-R BS.1534-3)",
     "ab": "a paired comparison test",
     "acr": "an absolute category rating test (ITU-T P.800)",
 }
-RULES = {
-    "bs1534": "missed the hidden reference (below 90) or took the 7 kHz anchor for good (above 90) on more than 15 % "
-    "of the items (ITU-R BS.1534-3)",
-    "musicgen": "did not hear every clip to its end or rated the real clips below 85 on average (Copet et al., 2023)",
-    "crowdmos": "correlated with the others by less than 0.25 or gave more than 5 % of answers beyond 2.5 standard "
-    "deviations (CrowdMOS; Ribeiro et al., 2011)",
-    "p808": "did not hear every clip, missed a gold clip by more than one class, or hardly varied (ITU-T P.808)",
-    "headphones": "missed a Huggins pitch (Milne et al., 2020)",
+MUSHRA = {"reference": "hidden reference", "anchor35": "3.5 kHz anchor", "anchor70": "7 kHz anchor"}  # what it needs
+SOURCES = {
+    "bs1534": "ITU-R BS.1534-3",
+    "musicgen": "Copet et al., 2023",
+    "crowdmos": "CrowdMOS; Ribeiro et al., 2011",
+    "p808": "ITU-T P.808",
+    "headphones": "Milne et al., 2020",
+}
+RULES = {  # by rule set and rule, as screening names them
+    ("bs1534", "A: hidden reference below 90"): "missed the hidden reference (below 90) on more than 15 % of the items",
+    ("bs1534", "B: 7 kHz anchor above 90"): "took the 7 kHz anchor for good (above 90) on more than 15 % of the items",
+    ("musicgen", "clip not heard to its end"): "did not hear every clip to its end",
+    ("musicgen", "mean of the real clips"): "rated the real clips below 85 on average",
+    ("crowdmos", "correlation with the others"): "correlated with the others by less than 0.25",
+    ("crowdmos", "answers beyond 2.5 sd"): "gave more than 5 % of answers beyond 2.5 standard deviations",
+    ("p808", "clip not heard to its end"): "did not hear every clip",
+    ("p808", "gold clip more than a class below the top"): "missed a gold clip by more than one class",
+    ("p808", "variance of the answers"): "hardly varied",
+    ("headphones", "Huggins pitch not heard"): "missed a Huggins pitch",
 }
 
 
@@ -85,9 +96,10 @@ def methods(analysis: Analysis) -> str:
     questions = ", ".join(dict.fromkeys(row.dimension.upper() for row in systems))
     n_systems = len({row.system for row in systems})
     n_prompts = max(row.prompts for row in systems)
+    name = test_name(settings.protocol, {row.role for row in kept.conditions})
     return " ".join(
         [
-            f"We ran {STANDARDS[settings.protocol]} of {n_systems} systems on {n_prompts} prompts ({questions}).",
+            f"We ran {name} of {n_systems} systems on {n_prompts} prompts ({questions}).",
             _screened(analysis),
             "Means have 95 % intervals for other raters and other prompts alike: from a two-way (rater × prompt) "
             "bootstrap whose width is that of the variance components of raters, prompts and single answers, with "
@@ -97,6 +109,7 @@ def methods(analysis: Analysis) -> str:
             f"with a significance level of {settings.alpha:g}.",
             f"Systems count as equivalent if two one-sided tests at {settings.alpha:g} (each comparison alone) place "
             f"their difference within ±{settings.margin:g} points.",
+            *(f"This departs from the plan made beforehand: {line}." for line in settings.unplanned),
             *_of_pairs(kept.strengths),
             _agree(kept),
             f"Analysed with magnet-eval {__version__}.",
@@ -104,13 +117,25 @@ def methods(analysis: Analysis) -> str:
     )
 
 
+def test_name(protocol: str, roles: Container[str]) -> str:
+    """What a test in which clips of these roles were rated may be called."""
+    lacking = [name for role, name in MUSHRA.items() if role not in roles] if protocol == "mushra" else []
+    if lacking:
+        return f"a MUSHRA-style test (after ITU-R BS.1534-3, but without its {' and '.join(lacking)})"
+    return NAMES[protocol]
+
+
 def _screened(analysis: Analysis) -> str:
     n, gone = len(analysis.screening.raters), analysis.dropped
-    if not analysis.settings.exclusions:
+    applied = {(row.rule_set, row.rule) for row in analysis.screening.verdicts if row.total}
+    rules = []
+    for name in analysis.settings.exclusions:
+        own = [text for key, text in RULES.items() if key[0] == name and key in applied]
+        rules += [f"{' or '.join(own)} ({SOURCES[name]})"] if own else []
+    if not rules:
         return f"All {n} raters were kept."
-    rules = "; or ".join(RULES[name] for name in analysis.settings.exclusions)
     answers = f"{analysis.kept.ratings} of {analysis.everyone.ratings} answers"
-    return f"Of {n} raters {len(gone)} were left out, who {rules}; {answers} remain."
+    return f"Of {n} raters {len(gone)} were left out, who {'; or '.join(rules)}; {answers} remain."
 
 
 def _of_pairs(strengths: Sequence[object]) -> list[str]:

@@ -245,7 +245,7 @@ def planned(chosen: PrepareOptions, wanted: Wanted, asked: Sequence[Dimension], 
         prompts=len(wanted.prompts),
         prompts_per_rater=wanted.per_rater,
         left_out=chosen.leave_out,
-        runs=list(chosen.run or ()),
+        runs=[str(Path(run).resolve()) for run in chosen.run or ()],
     )
 
 
