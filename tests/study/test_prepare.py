@@ -311,6 +311,8 @@ LEAKS = {
     "another file": (lambda f: (f.study / "notes.txt").write_text("x"), "notes.txt does not belong"),
     "a missing file": (lambda f: first_wav(f).unlink(), "is missing"),
     "a system in the title": (lambda f: edit_json(f, lambda p: p.update(title="Is Beta-Net good?")), "'Beta-Net'"),
+    "a part of a label in the title": (lambda f: edit_json(f, lambda p: p.update(title="GAMMA2?")), "title.*'gamma'"),
+    "a part of a label in the consent": (lambda f: edit_json(f, lambda p: p["consent"].update(en="Alpha?")), "'alpha'"),
     "a prompt id": (lambda f: edit_json(f, lambda p: p["consent"].update(en="see prompt-03")), "'prompt-03'"),
     "a role": (lambda f: edit_json(f, lambda p: p.update(title="find the gold")), "'gold'"),
     "a prompt": (lambda f: edit_json(f, lambda p: [page.update(prompt_text="x") for page in p["pages"]]), "hides"),
@@ -330,6 +332,14 @@ def test_every_leak_is_found(packet, leak):
         with_sums(packet)
     with pytest.raises(UserError, match=message):
         check(packet)
+
+
+def test_a_part_of_a_label_that_every_study_says_is_no_leak(tmp_path):
+    run = own_run(tmp_path, systems=("music-quality-net", "listening-waltz-net"))
+    text = "A waltz in this listening test: is the music of quality?"
+    made(run, tmp_path / "study", title=text)
+    with pytest.raises(UserError, match="1 problems. the title has 'tango' in it, a part of a system's label"):
+        made(own_run(tmp_path / "more", systems=("alpha-net", "tango_v2")), tmp_path / "other", title="A tango")
 
 
 def test_a_changed_file_is_not_as_its_sum_says(packet):

@@ -21,6 +21,7 @@ from magnet_eval.lookup import UserError
 from magnet_eval.store import file_hash
 from magnet_eval.study import schema
 from magnet_eval.study.packet import levels, sounds
+from magnet_eval.study.packet.questions import OWN as OWN_QUESTIONS
 from magnet_eval.study.schema import ROLES, Folders, Key, Packet
 
 PAGE = Path(__file__).parents[1] / "page"
@@ -28,6 +29,8 @@ OWN = ("packet.json", "assignments.csv", "SHA256SUMS")
 HEADER = 44  # bytes of a WAV file that says its format and nothing else
 OFF = 0.1  # LU that a file's loudness may be off
 SHORT = 3  # letters below which a word of the key is not looked for: it would be found everywhere
+PART = 4  # letters from which on a part of a label is looked for
+FIELD = "audio music noise song sound speech text voice"  # what studies are about, and labels as well: tells nothing
 SHOWN = 10  # problems in a message
 
 
@@ -53,6 +56,7 @@ def check(folders: Folders) -> Checked:
         *of_files(folders, packet, sums),
         *of_design(folders, packet),
         *of_words(folders, packet, words),
+        *of_labels(packet, key),
         *of_headers(folders, packet),
     ]
     if problems:  # levels can be measured in files that are none
@@ -149,6 +153,25 @@ def of_words(folders: Folders, packet: Packet, words: set[str]) -> Iterator[str]
             texts = [name, path.read_text(encoding="utf-8", errors="replace")]
         for word in sorted({match[0] for text in texts for match in secret.finditer(text)}):
             yield f"{name} has {word!r} in it, a word of the key"
+
+
+def of_labels(packet: Packet, key: Key) -> Iterator[str]:
+    """Whether a text of this study has a part of a system's label: MAGNeT, of magnet-small.
+
+    Words of the prompts and of the field, and those that every study says, tell nothing, whatever systems are called.
+    """
+    parts = vocabulary(entry.system for entry in key.stimuli.values() if entry.role == "system")
+    shipped = [path.read_text(encoding="utf-8") for path in (OWN_QUESTIONS, *(PAGE / "strings").iterdir())]
+    parts -= vocabulary([FIELD, *shipped, *(page.prompt_text for page in packet.pages)])
+    questions = [text for one in packet.dimensions for text in one.question.values()]
+    for name, texts in {"title": [packet.title], "question": questions, "consent": packet.consent.values()}.items():
+        for part in sorted(parts & vocabulary(texts)):
+            yield f"the {name} has {part!r} in it, a part of a system's label; say it in other words"
+
+
+def vocabulary(texts: Iterable[str]) -> set[str]:
+    """The words of PART letters and more, in lower case."""
+    return {word.lower() for text in texts for word in re.findall(rf"[^\W\d_]{{{PART},}}", text)}
 
 
 def strings(value: Any) -> Iterator[str]:
