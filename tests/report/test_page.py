@@ -1,14 +1,11 @@
 """The report in a real browser: players, keys, phone, print, light and dark, axe; and nothing asked of the network."""
 
-import os
-import shutil
-
 import pytest
 
 from magnet_eval import report
 from magnet_eval.report import listen, runs
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
+pytest.importorskip("playwright", reason="needs the package playwright")
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 WIDER = "document.documentElement.scrollWidth - innerWidth"
 OVERFLOWING = """[...document.querySelectorAll("main *")].filter((node) =>
@@ -16,19 +13,6 @@ OVERFLOWING = """[...document.querySelectorAll("main *")].filter((node) =>
 # Whatever reaches over the right edge of the page without a box to scroll it in.
 LOOSE = """[...document.querySelectorAll("body *")].filter((node) =>
   node.getBoundingClientRect().right > innerWidth + 1 && !node.closest(".scroll, svg")).map((node) => node.outerHTML)"""
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    """The system's Chromium, headless; its sound goes nowhere but keeps time."""
-    program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if not program:
-        pytest.skip("needs a browser: apt-get install chromium")
-    with playwright.sync_playwright() as driver:
-        options = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--disable-gpu"]
-        browser = driver.chromium.launch(executable_path=program, args=options)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

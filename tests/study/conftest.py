@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import os
 import shutil
 import subprocess
 import sys
@@ -131,20 +130,6 @@ def server(hand_packet):
     yield start
     for one in started:
         one.kill()
-
-
-@pytest.fixture(scope="session")
-def chromium():
-    """The system's Chromium, headless; its sound goes nowhere but keeps time."""
-    sync = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
-    program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if not program:
-        pytest.skip("needs a browser: apt-get install chromium")
-    with sync.sync_playwright() as playwright:
-        options = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--disable-gpu"]
-        browser = playwright.chromium.launch(executable_path=program, args=options)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
