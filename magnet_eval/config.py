@@ -114,6 +114,7 @@ class Generation:
 
 
 SCENARIOS = ("single_stream", "offline", "server", "time_to_first_audio")
+FEWEST_SERVED = 44  # requests of which none is late that show nine in ten, see speed/quantiles.py
 
 
 @dataclass
@@ -144,6 +145,11 @@ class Speed:
             between("speed.batches", batch, 1, 4096)
         between("speed.repeats", self.repeats, 1)
         between("speed.queries", self.queries, 1)
+        if "server" in self.scenarios and self.queries < FEWEST_SERVED:
+            raise UserError(
+                f"speed.queries is {self.queries}, but scenario server needs at least {FEWEST_SERVED} requests to show "
+                "that nine in ten are served in time; add protocol.speed.queries=64."
+            )
         between("speed.warmup", self.warmup, 0)
         between("speed.max_seconds", self.max_seconds, 0.1)
         between("speed.chunk_seconds", self.chunk_seconds, 0.1, 600)

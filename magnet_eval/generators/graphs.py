@@ -47,15 +47,17 @@ class Graphs:
 def kept(lm: LanguageModel, kind: Callable[..., Any], *shape: Any) -> Iterator[Any]:
     """``kind(lm, *shape)``; on CUDA the one of an earlier call, whose recordings are good for its buffers alone.
 
-    shape: the batch first. Buffers of another batch are let go, for a sweep over batches would fill the memory; those
-    in use are nobody else's.
+    Those of other shapes stay until ``let_go``; those in use are nobody else's.
     """
     if lm.device.type != "cuda":
         yield kind(lm, *shape)
         return
     buffers: dict[tuple[Any, ...], Any] = lm.kept.setdefault(kept, {})
-    for other in [other for other in buffers if other[1] != shape[0]]:
-        del buffers[other]
     mine = buffers.pop((kind, *shape), None) or kind(lm, *shape)
     yield mine
     buffers[kind, *shape] = mine
+
+
+def let_go(lm: LanguageModel) -> None:
+    """Gives up what ``kept`` has of all shapes, as between the batch sizes of a sweep: it would fill the memory."""
+    lm.kept.pop(kept, None)

@@ -68,7 +68,8 @@ class Stepper:
         lm, cache, n_heads = self.lm, self.cache, heads(self.lm)
         x = sum(emb(codes[:, k]) for k, emb in enumerate(lm.emb)) + self.positions.index_select(0, at)
         x = x.repeat(self.rows // len(x), 1)
-        mask = self.places[:length] <= at if x.device.type == "cuda" else None
+        # [1, length]: CUDA's backends look at two dimensions of a mask, one of which may be missing elsewhere
+        mask = (self.places[:length] <= at)[None] if x.device.type == "cuda" else None
         past = cache.past[..., :length, :].unbind()
         for index, layer in enumerate(self.network.layers):
             own = layer.own(layer.norm(x)).view(self.rows, 3, n_heads, 1, -1)

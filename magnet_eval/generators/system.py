@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from magnet_eval import config
-from magnet_eval.generators import Generation, checkpoints, loading, parts, random
+from magnet_eval.generators import Generation, checkpoints, graphs, loading, parts, random
 from magnet_eval.generators.codec import Codec, to_host
 from magnet_eval.generators.text import TextEncoder
 from magnet_eval.generators.tokens import Stopwatch, Tokens, summed
@@ -175,4 +175,13 @@ class TextToAudio(ABC):
         """See ``blocks``; everything at once where bits may depend on the batch."""
         if self.exact:
             return blocks(mask.sum(1).tolist(), self.block[self.device.type])
-        return iter([(list(range(len(mask))), mask.shape[1])])
+        length = mask.shape[1]
+        if self.isolated and self.device.type == "cuda":  # graphs are recorded anew for every length of text
+            length = math.ceil(length / TEXT_PAD) * TEXT_PAD
+        return iter([(list(range(len(mask))), length)])
+
+    def release(self) -> None:
+        """Lets go of buffers that are kept between calls; the next call of a shape sets up anew."""
+        for part in vars(self).values():
+            if isinstance(part, LanguageModel):
+                graphs.let_go(part)

@@ -39,7 +39,8 @@ def drained(steps: Steps) -> Tokens:
 class Stopwatch:
     """Adds up wall seconds by stage, with the device idle on both sides; a stage inside another is not counted twice.
 
-    On CUDA ``event_seconds`` has the same stages by the device's own clock.
+    On CUDA ``event_seconds`` has the same stages by the device's own clock. A stage inside another has that clock
+    alone, so that a loop over it never waits: its event seconds stand for its wall seconds.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -47,7 +48,7 @@ class Stopwatch:
         self.device = device
         self.seconds: dict[str, float] = {}
         self.event_seconds: dict[str, float] = {}
-        self._inside = [(0.0, 0.0)]  # wall and event seconds of the stages inside each open one
+        self._open: list[_Stage] = []
 
     def _now(self) -> float:
         if self.device.type == "cuda":
@@ -64,17 +65,41 @@ class Stopwatch:
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Times the block under ``name``."""
-        start, first = self._now(), self._event()
-        self._inside.append((0.0, 0.0))
+        waits = self.device.type != "cuda" or not self._open
+        start, first = self._now() if waits else 0.0, self._event()
+        mine = _Stage(name)
+        self._open.append(mine)
         yield
+        self._open.pop()
         last = self._event()
-        wall = self._now() - start
-        device = first.elapsed_time(last) / 1e3 if first else 0.0
-        inner, outer = self._inside.pop(), self._inside.pop()
-        self._inside.append((outer[0] + wall, outer[1] + device))
-        self.seconds[name] = self.seconds.get(name, 0.0) + wall - inner[0]
-        if first:
-            self.event_seconds[name] = self.event_seconds.get(name, 0.0) + device - inner[1]
+        mine.wall = self._now() - start if waits else 0.0
+        if first and last:
+            mine.events = first, last
+        if self._open:
+            self._open[-1].inside.append(mine)
+        else:
+            self._count(mine)
+
+    def _count(self, stage: "_Stage") -> tuple[float, float]:
+        """Adds up a stage and those inside it, whose events the device has passed; its wall and event seconds."""
+        device = stage.events[0].elapsed_time(stage.events[1]) / 1e3 if stage.events else 0.0
+        wall = stage.wall or device
+        inner = [self._count(one) for one in stage.inside]
+        self.seconds[stage.name] = self.seconds.get(stage.name, 0.0) + wall - sum(part for part, _ in inner)
+        if stage.events:
+            own = device - sum(part for _, part in inner)
+            self.event_seconds[stage.name] = self.event_seconds.get(stage.name, 0.0) + own
+        return wall, device
+
+
+@dataclass
+class _Stage:
+    """A stage that is timed, and those inside it."""
+
+    name: str
+    wall: float = 0.0  # seconds; 0 where only events were recorded
+    events: tuple[torch.cuda.Event, torch.cuda.Event] | None = None
+    inside: list["_Stage"] = field(default_factory=list)
 
 
 def summed(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:

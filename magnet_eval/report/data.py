@@ -88,7 +88,12 @@ class Data:
     @property
     def warnings(self) -> list[str]:
         """What a reader must mind."""
-        return [*self.manifest.get("warnings", []), *self.manifest.get("warnings_of_scores", []), *self.unread]
+        sessions = self.manifest.get("speed", [])
+        of_speed = (
+            [line for facts in sessions for line in facts.get("warnings", [])] if isinstance(sessions, list) else []
+        )
+        own = [*self.manifest.get("warnings", []), *self.manifest.get("warnings_of_scores", [])]
+        return [*own, *dict.fromkeys(of_speed), *self.unread]
 
     @property
     def speed(self) -> list[Score]:

@@ -198,6 +198,7 @@ def speed_evidence(data: Data) -> dict[str, Any]:
         "speed_tables": [(f"Batch {batch}", speed_tables.timed(data, batch)) for batch in data.batches],
         "loading": speed_tables.timed(data, None),
         "serving": speed_tables.serving(data),
+        "speed_notes": speed_tables.notes(data),
         "shares": [(name, shown) for name, shown in limits if shown.rows],
         "random_weights": sorted({row.system for row in data.speed if row.params.get("weights") == "random"}),
     }

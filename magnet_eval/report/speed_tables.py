@@ -34,6 +34,32 @@ def timed(data: Data, batch: int | None) -> list[Table]:
     ]
 
 
+def notes(data: Data) -> list[str]:
+    """What the calls were too few or too uneven for, and where two clocks disagree."""
+    whole = [row for row in data.timed(speed.LATENCY, quantile=0.5, stage=speed.TOTAL) + data.timed(speed.FIRST_AUDIO)]
+    lines = []
+    if small := [row for row in whole if row.params.get("n_too_small_for")]:
+        quantiles = list(dict.fromkeys(name for row in small for name in row.params["n_too_small_for"]))
+        counts = sorted({row.n for row in small})
+        n = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+        lines.append(f"n too small for {', '.join(quantiles)} with confidence 0.99: {n} calls (p90 takes 64, p99 662).")
+    if uneven := [row for row in whole if row.params.get("settled") is False]:
+        lines.append(
+            f"{len(uneven)} of {len(whole)} series began before three warm-up calls agreed within 2 %: {named(uneven)}."
+        )
+    if apart := [row for row in data.timed(speed.LATENCY, quantile=0.5) if row.params.get("clocks_differ")]:
+        lines.append(f"The host's and the device's clock differ by more than 2 %: {named(apart)}.")
+    return lines
+
+
+def named(rows: list[Score]) -> str:
+    """Systems of rows with their batch sizes."""
+    found: dict[str, dict[int, None]] = {}
+    for row in rows:
+        found.setdefault(row.system, {})[row.params["batch"]] = None
+    return "; ".join(f"{label} (batch {', '.join(map(str, batches))})" for label, batches in found.items())
+
+
 def of_rows(data: Data, rows: list[Score]) -> Table:
     """Systems by the metrics of ``rows``, all made in the same calls."""
     if not rows:

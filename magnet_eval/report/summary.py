@@ -71,13 +71,14 @@ def speed_clause(data: Data, system: str, versus: str) -> Clause | None:
     mine, other = data.latency(system, batch), data.latency(versus, batch)
     if mine is None or other is None:
         return None
+    apart = "" if mine.params.get("session") == other.params.get("session") else ", not timed in turn with it"
     if overlap(mine, other):
-        return Clause(f"is about as fast as {versus} at batch {batch} (intervals overlap)", "speed", "tied")
+        return Clause(f"is about as fast as {versus} at batch {batch} (intervals overlap{apart})", "speed", "tied")
     ratio = other.value / mine.value
     word, times = ("faster", ratio) if ratio >= 1 else ("slower", 1 / ratio)
     verdict = "better" if ratio >= 1 else "worse"
     n = "" if mine.low is not None else f" (n = {min(mine.n, other.n)})"
-    return Clause(f"is {times_text(times)} {word} than {versus} at batch {batch}{n}", "speed", verdict)
+    return Clause(f"is {times_text(times)} {word} than {versus} at batch {batch}{n}{apart}", "speed", verdict)
 
 
 def times_text(ratio: float) -> str:

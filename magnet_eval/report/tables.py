@@ -182,4 +182,11 @@ def plain_text(data: Data) -> str:
     ]
     legend = "* best   = not distinguishable from the best (p >= 0.05)   brackets: 95 % interval"
     batch = f"   latency: batch {data.batches[0]}" if data.batches else ""
-    return "\n".join([*text, "", legend + batch])
+    return "\n".join([*text, "", legend + batch, *unsettled(data)])
+
+
+def unsettled(data: Data) -> list[str]:
+    """A line on latencies whose warm-up calls had not come to agree; none where all had."""
+    rows = [row for label in data.systems if (row := data.latency(label, data.batches[0]))] if data.batches else []
+    uneven = [row.system for row in rows if row.params.get("settled") is False]
+    return [f"latency not settled (warm-up calls differ by more than 2 %): {', '.join(uneven)}"] if uneven else []

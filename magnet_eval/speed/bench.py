@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from magnet_eval import speed
 from magnet_eval.config import Model, Speed
@@ -17,7 +18,7 @@ from magnet_eval.speed.rows import Rows
 from magnet_eval.speed.session import Scenario as Scenario
 from magnet_eval.speed.session import Session
 from magnet_eval.speed.worker import Failed, Worker
-from magnet_eval.store import RunFolder
+from magnet_eval.store import RunFolder, now
 
 log = logging.getLogger(__name__)
 NOT_TIMED = ("files", "codec")  # they generate nothing: a read is no latency, and neither is a codec round trip
@@ -117,7 +118,7 @@ def bench(
         failures += load(workers, models, scenario)
         loaded = [worker for worker in workers if worker.loaded]
         families = {label: model.family for label, model in models.items()}
-        session = Session.of(scenario, loaded, families, Rows(*protocol))
+        session = Session.of(scenario, loaded, families, Rows(*protocol, session=now()))
         try:
             if loaded:
                 session.run(progress)
@@ -129,6 +130,13 @@ def bench(
         done = {worker.label: found[worker.label][1] for worker in loaded}
         keep(run, session, models, [*failures, *session.turns.failures], done)
     return session.scores
+
+
+def without(sessions: Sequence[dict[str, Any]], labels: Collection[str]) -> Iterator[dict[str, Any]]:
+    """Facts of earlier sessions, as far as something of them is kept where these systems are timed again."""
+    for facts in sessions:
+        if systems := [label for label in facts["systems"] if label not in labels]:
+            yield {**facts, "systems": systems}
 
 
 def is_about(row: Score, labels: Collection[str]) -> bool:
@@ -156,7 +164,7 @@ def keep(
     new = {label: asdict(model) for label, model in models.items() if label not in named}
     run.update_manifest(
         timed={**manifest.get("timed", {}), **done},
-        speed={**asdict(session.scenario.settings), "devices": session.devices},
+        speed=[*without(manifest.get("speed", []), models), session.facts()],
         systems={**named, **new},
     )
     run.add_history("bench", environment(), systems=list(done))

@@ -80,8 +80,19 @@ def settle(lm: Shapes, told: int, untold: int, positions: float, text: float) ->
     """The rest of one layer: output of self-attention, cross-attention, feed-forward."""
     d, inner = lm["dim"], lm["dim"] * lm["hidden_scale"]
     rows, heard = (told + untold) * positions, told * positions
-    cross = matmul(heard, d, d) + attention(d, heard, heard * text, told * text) + matmul(heard, d, d)
+    if is_folded(lm, told, positions, text):
+        cross = matmul(heard, d, lm["num_heads"] * text) + matmul(heard, lm["num_heads"] * text, d)
+    else:
+        cross = matmul(heard, d, d) + attention(d, heard, heard * text, told * text) + matmul(heard, d, d)
     return matmul(rows, d, d) + cross + matmul(rows, d, inner) + matmul(rows, inner, d)
+
+
+def is_folded(lm: Shapes, told: int, positions: float, text: float) -> bool:
+    """Whether cross-attention needs less where a short text is multiplied into its matrices: one position of one clip.
+
+    See generators/stepper.py; the folding itself, once per call, is left out.
+    """
+    return told == positions == 1 and text <= lm["dim"] / lm["num_heads"]
 
 
 def layers(lm: Shapes, told: int, untold: int, positions: float, pairs: float, keys: float, text: float) -> Work:

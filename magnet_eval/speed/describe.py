@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-LM = ("dim", "hidden_scale", "num_layers", "n_q", "card", "text_dim", "subcodes_context")
+LM = ("dim", "hidden_scale", "num_heads", "num_layers", "n_q", "card", "text_dim", "subcodes_context")
 CODEC = (
     "num_filters", "upsampling_ratios", "hidden_size", "kernel_size", "num_lstm_layers", "compress",
     "residual_kernel_size", "use_conv_shortcut", "num_residual_layers", "audio_channels", "last_kernel_size",
@@ -80,6 +80,7 @@ def _musicgen(generator: Any, texts: Sequence[str]) -> dict[str, Any]:
     lm = {
         "dim": decoder.hidden_size,
         "hidden_scale": decoder.ffn_dim / decoder.hidden_size,
+        "num_heads": decoder.num_attention_heads,
         "num_layers": decoder.num_hidden_layers,
         "n_q": decoder.num_codebooks,
         "card": decoder.vocab_size,

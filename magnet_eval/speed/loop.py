@@ -108,6 +108,7 @@ class Turns:
         self.alive = list(workers)
         self.settings, self.prompts, self.seed = settings, prompts, seed
         self.full: set[str] = set()  # systems that ran out of memory, for which a larger batch is not tried
+        self.cold: set[str] = set()  # systems whose next call sets up again what they have given back
         self.failures: list[dict[str, str]] = []
 
     def call(self, worker: Worker, series: Series, turn: int) -> Call:
@@ -122,10 +123,15 @@ class Turns:
         except Failed as error:
             if not error.out_of_memory or not worker.loaded.device.startswith("cuda"):
                 raise
-            for other in self.alive:
-                with contextlib.suppress(Failed):  # of one that has died, which its own turn will tell
-                    other.ask("release")
+            self.release()
             return worker.ask(*question)
+
+    def release(self) -> None:
+        """Has every system give back the memory that it does not need between calls."""
+        for worker in self.alive:
+            with contextlib.suppress(Failed):  # of one that has died, which its own turn will tell
+                worker.ask("release")
+                self.cold.add(worker.label)
 
     def warm_up(self, worker: Worker, calls: Calls) -> None:
         """Calls that do not count, at the same shapes, until the last three agree, or time or patience is up."""
@@ -133,7 +139,8 @@ class Turns:
             seconds = whole(self.call(worker, calls.series, 0))
             calls.warmup.append(seconds)
             calls.spent += seconds
-            if calls.spent >= self.settings.max_seconds / 2:
+            enough = 0.5 if len(calls.warmup) >= AGREEING else 1.0  # of the time
+            if calls.spent >= enough * self.settings.max_seconds:
                 break
 
     def step(self, worker: Worker, calls: Calls, turn: int) -> bool:
@@ -142,9 +149,13 @@ class Turns:
             if turn < 0:
                 self.warm_up(worker, calls)
             elif turn == 0 or calls.spent < self.settings.max_seconds:
+                if worker.label in self.cold and self.settings.warmup:
+                    self.call(worker, calls.series, turn)
                 calls.add(self.call(worker, calls.series, turn))
+            self.cold.discard(worker.label)
         except Failed as error:
-            reason = f"batch {calls.series.batch}: {error}"
+            others = f", beside {len(self.alive) - 1} other systems" if error.out_of_memory and self.alive[1:] else ""
+            reason = f"batch {calls.series.batch}: {error}{others}"
             if error.out_of_memory and calls.series.batch > 1:
                 self.full.add(worker.label)
                 self.note(worker, reason)
@@ -168,6 +179,7 @@ class Turns:
 
         Whichever comes first, but not before one call has counted.
         """
+        self.release()
         streaming = series.scenario == FIRST_AUDIO
         seconds = self.prompts[0].seconds
         active = [

@@ -5,6 +5,7 @@ By pynvml, which is optional: without it a GPU is timed all the same, and its en
 
 import logging
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from magnet_eval.environment import package_version
@@ -52,18 +53,37 @@ class Gpu:
         found = self.nvml.nvmlDeviceGetComputeRunningProcesses(self.handle)
         return next((one.usedGpuMemory for one in found if one.pid == os.getpid()), None)
 
+    def sample(self) -> dict[str, Any]:
+        """What may change from call to call."""
+        nvml, gpu = self.nvml, self.handle
+        reasons = nvml.nvmlDeviceGetCurrentClocksThrottleReasons(gpu)
+        return {
+            "sm_mhz": nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_SM),
+            "memory_mhz": nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_MEM),
+            "temperature_c": nvml.nvmlDeviceGetTemperature(gpu, nvml.NVML_TEMPERATURE_GPU),
+            "throttled_by": [name for bit, name in REASONS.items() if reasons & bit],
+        }
+
     def state(self) -> dict[str, Any]:
         """What the noise of a timing hangs on, as it is now."""
         nvml, gpu = self.nvml, self.handle
-        reasons = nvml.nvmlDeviceGetCurrentClocksThrottleReasons(gpu)
         return {
             "driver": nvml.nvmlSystemGetDriverVersion(),
             "nvml": package_version("nvidia-ml-py"),
             "power_limit_w": nvml.nvmlDeviceGetEnforcedPowerLimit(gpu) / 1e3,
             "power_w": nvml.nvmlDeviceGetPowerUsage(gpu) / 1e3,
-            "sm_mhz": nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_SM),
-            "memory_mhz": nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_MEM),
-            "temperature_c": nvml.nvmlDeviceGetTemperature(gpu, nvml.NVML_TEMPERATURE_GPU),
-            "throttled_by": [name for bit, name in REASONS.items() if reasons & bit],
+            **self.sample(),
             "processes": len(nvml.nvmlDeviceGetComputeRunningProcesses(gpu)),
         }
+
+
+def summary(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Lowest and mean clocks, highest temperature, and everything that has throttled, over ``Gpu.sample``s."""
+    clocks = {name: [one[name] for one in samples] for name in ("sm_mhz", "memory_mhz")}
+    return {
+        "calls": len(samples),
+        **{f"{name}_min": min(values) for name, values in clocks.items()},
+        **{f"{name}_mean": round(sum(values) / len(values)) for name, values in clocks.items()},
+        "temperature_c_max": max(one["temperature_c"] for one in samples),
+        "throttled_by": sorted({reason for one in samples for reason in one["throttled_by"]}),
+    }

@@ -24,17 +24,23 @@ def seen_by_two_clocks(wall: Sequence[float], events: Sequence[float]) -> dict[s
     return {"device_seconds": device, "clocks_differ": bool(abs(host - device) > CLOCKS_DIFFER * host)}
 
 
+def too_small_for(values: Sequence[float]) -> list[str]:
+    """The quantiles that so few calls cannot carry."""
+    return [f"p{q * 100:g}" for q in QUANTILES if not is_supported(len(values), q)]
+
+
 class Rows:
     """Makes the Score rows of one protocol's measurement."""
 
-    def __init__(self, protocol: str, version: int, seed: int = 0) -> None:
-        """``seed`` is that of the bootstrap."""
-        self.protocol, self.version, self.seed = protocol, version, seed
+    def __init__(self, protocol: str, version: int, seed: int = 0, session: str = "") -> None:
+        """``seed`` is that of the bootstrap; ``session`` names what is timed in turn, so that it can be compared."""
+        self.protocol, self.version, self.seed, self.session = protocol, version, seed, session
 
     def score(
         self, system: str, metric: str, label: str, value: float, unit: str, better: str, n: int, **more: Any
     ) -> Score:
         """One row."""
+        more["params"] = {**more.get("params", {}), "session": self.session}
         return Score(self.protocol, self.version, system, metric, label, float(value), unit, better, n, **more)
 
     def interval(self, values: Sequence[float]) -> dict[str, float]:
@@ -53,7 +59,7 @@ class Rows:
         values = calls.seconds[stage]
         params = {**params_of(calls), "stage": stage}
         facts = seen_by_two_clocks(values, calls.events.get(stage, ()))
-        facts["n_too_small_for"] = [f"p{q * 100:g}" for q in QUANTILES if not is_supported(len(values), q)]
+        facts["n_too_small_for"] = too_small_for(values)
         if stage == speed.TOTAL:
             facts |= {"n_warmup": len(calls.warmup), "settled": calls.is_settled()}
         yield self.score(
@@ -118,7 +124,10 @@ class Rows:
         first, last = calls.seconds["first audio"], calls.seconds["stream"]
         return self.score(
             calls.label, speed.FIRST_AUDIO, "Time to first audio", np.median(first), "s", "lower", len(first),
-            params={**params_of(calls), "stream_seconds": float(np.median(last))}, **self.interval(first),
+            params={
+                **params_of(calls), "stream_seconds": float(np.median(last)), "n_too_small_for": too_small_for(first),
+                "n_warmup": len(calls.warmup), "settled": calls.is_settled(),
+            }, **self.interval(first),
         )  # fmt: skip
 
     def of_server(self, label: str, loaded: Loaded, tried: Sequence[Served], bound: float, seconds: float) -> Score:

@@ -1,7 +1,8 @@
 """One measurement, from loaded workers to timings and rows: the scenarios, the device's limits, energy."""
 
 import logging
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from magnet_eval.speed.worker import Failed, Worker
 from magnet_eval.store import content_key
 
 log = logging.getLogger(__name__)
+BUSY = 0.5  # load per core, before timing begins, that is worth a warning
 WINDOW = 10.0  # seconds over which energy is counted: many times the counter's 20 to 100 ms
 
 
@@ -103,6 +105,26 @@ class Session:
         """A worker on each device."""
         return list({worker.loaded.device: worker for worker in reversed(self.turns.alive)}.values())
 
+    def facts(self) -> dict[str, Any]:
+        """What the manifest says of this session."""
+        return {
+            "at": self.rows.session,
+            "systems": [worker.label for worker in self.loaded],
+            "settings": asdict(self.scenario.settings),
+            "devices": self.devices,
+            "warnings": list(self.warnings()),
+        }
+
+    def warnings(self) -> Iterator[str]:
+        """What makes these timings doubtful: other work on the machine, a GPU that slowed itself down."""
+        cores = os.cpu_count() or 1
+        for device, facts in self.devices.items():
+            load = (facts.get("before") or {}).get("load", 0.0)
+            if load > BUSY * cores:
+                yield f"the machine was busy when timing began: load average {load:g} on {cores} cores"
+            if reasons := (facts.get("after") or {}).get("during_calls", {}).get("throttled_by"):
+                yield f"{device} slowed itself down during calls: {', '.join(reasons)}"
+
     def look_at_devices(self, when: str) -> None:
         """The state of every device: clocks, temperature, load."""
         for worker in self.one_of_each_device():
@@ -113,12 +135,12 @@ class Session:
         """What every device can do at most, in the number formats in use; and the power it takes to do nothing."""
         formats = sorted({"float32", self.scenario.dtype})
         for worker in self.one_of_each_device():
+            if worker.loaded.has_energy and (watts := self.ask(worker, "idle_watts", WINDOW)):
+                self.scores.append(self.rows.of_idle(worker.label, worker.loaded, watts))
             found = self.ask(worker, "ceilings", worker.loaded.device, formats)
             if found:
                 limits = {dtype: one._asdict() for dtype, one in found.items()}
                 self.devices[worker.loaded.device]["ceilings"] = limits
-            if worker.loaded.has_energy and (watts := self.ask(worker, "idle_watts", WINDOW)):
-                self.scores.append(self.rows.of_idle(worker.label, worker.loaded, watts))
 
     def measure_energy(self, results: Sequence[Calls]) -> None:
         """Energy of calls one after the other, of every system and batch size on a GPU that counts it."""
@@ -126,6 +148,7 @@ class Session:
         for calls in results:
             worker, batch = workers.get(calls.label), calls.series.batch
             if worker in self.turns.alive and TOTAL in calls.seconds:
+                self.turns.release()
                 seeds = [self.turns.seed + i for i in range(batch)]
                 found = self.ask(worker, "energy", loop.batch_of(self.turns.prompts, batch, 0), seeds, WINDOW)
                 self.scores += self.rows.of_energy(calls, *found) if found else []
@@ -135,6 +158,7 @@ class Session:
         settings, prompts = self.scenario.settings, self.turns.prompts
         bound = settings.bound or prompts[0].seconds
         for worker in list(self.turns.alive):
+            self.turns.release()
             services = loop.services(results, worker.label)
 
             def ask(arrivals: Sequence[float], worker: Worker = worker, sizes: Sequence[int] = sorted(services)) -> Any:

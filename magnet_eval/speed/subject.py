@@ -18,7 +18,7 @@ from magnet_eval.model import Model
 from magnet_eval.records import Prompt
 from magnet_eval.speed import TOTAL, ceilings, describe, machine, memory, server
 from magnet_eval.speed.ceilings import Ceilings
-from magnet_eval.speed.nvml import Gpu
+from magnet_eval.speed.nvml import Gpu, summary
 
 Clock = Callable[[], float]
 
@@ -63,6 +63,7 @@ class Subject:
         """folder: where clips are written. zoo: has ``build``; magnet_eval.generators unless given."""
         self.folder, self.zoo, self.clock = folder, zoo, clock
         self.gpu: Gpu | None = None
+        self.seen: list[dict[str, Any]] = []  # what the GPU was like at the end of calls
 
     def prepare(self, family: str) -> None:
         """Imports what the family stands on, whose seconds are no model's."""
@@ -111,6 +112,8 @@ class Subject:
         generated = self.clock()
         self.write(made.audio)
         end = self.clock()
+        if self.gpu:
+            self.seen.append(self.gpu.sample())
         stages = {**made.stage_seconds, "write": made.stage_seconds.get("write", 0.0) + end - generated}
         return Call(
             {TOTAL: end - start, **stages}, made.iterations, made.network_evaluations,
@@ -130,17 +133,22 @@ class Subject:
         self, arrivals: Sequence[float], sizes: Sequence[int], prompts: Sequence[Prompt], bound: float
     ) -> list[float]:
         """Latencies of requests that arrive at the given times; see server.serve."""
-        start = self.clock()
 
         def answer(first: int, n: int) -> None:
             chosen = [prompts[(first + i) % len(prompts)] for i in range(n)]
             self.write(self.generator.generate(chosen, list(range(first, first + n))).audio)
 
+        if self.device.startswith("cuda"):  # what a shape takes to set up is no request's
+            for size in sizes:
+                answer(0, size)
+        start = self.clock()
         return server.serve(arrivals, sizes, answer, lambda: self.clock() - start, time.sleep, bound)
 
     def energy(self, prompts: Sequence[Prompt], seeds: Sequence[int], window: float) -> tuple[float, float, int]:
-        """Joules, seconds and calls of at least ``window`` seconds of calls one after the other."""
+        """Joules, seconds and calls of at least ``window`` seconds of calls one after the other, the first left out."""
         assert self.gpu is not None  # asked of systems with ``has_energy`` only
+        self.release()
+        self.write(self.generator.generate(prompts, seeds).audio)
         self.synchronise()
         start, before, n = self.clock(), self.gpu.joules(), 0
         while self.clock() - start < window:
@@ -161,11 +169,13 @@ class Subject:
         return {dtype: ceilings.measure(device, dtype) for dtype in dtypes}
 
     def state(self) -> dict[str, Any]:
-        """See machine.state."""
-        return machine.state(self.gpu)
+        """See machine.state; and what the GPU was like during the calls so far."""
+        return machine.state(self.gpu) | ({"during_calls": summary(self.seen)} if self.seen else {})
 
     def release(self) -> None:
-        """Gives memory that no tensor uses back to the device, where another system has run out of it."""
+        """Gives back the memory that is not needed between calls: a new batch size begins, or another system is out."""
+        if hasattr(self.generator, "release"):
+            self.generator.release()
         if self.device.startswith("cuda"):
             import torch
 

@@ -187,16 +187,20 @@ def test_without_a_gpu_nothing_is_recorded_or_kept(lm):
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("greedy", [True, False])
 @torch.inference_mode()
-def test_recordings_give_what_the_first_call_gave(text, greedy):
+def test_recordings_give_what_the_first_call_gave(text, greedy, dtype):
     """On CUDA the first call runs and records, later ones replay; the CPU's tokens are the same up to rounding."""
     runs = {"masked": (masked, MaskedDecoding(steps=[8, 4, 4, 4], cfg_max=4.0, greedy=greedy), False),
             "autoregressive": (autoregressive, AutoregressiveDecoding(top_k=20, greedy=greedy), True)}  # fmt: skip
     for family, settings, causal in runs.values():
         on_cpu = family.decode(model(causal=causal), text, settings, FRAMES, chooser("per_clip", [1, 2])).codes
-        lm = model(causal=causal).cuda()
-        made = [family.decode(lm, text.cuda(), settings, FRAMES, chooser("per_clip", [1, 2])) for _ in range(3)]
+        lm = model(causal=causal).to("cuda", dtype)
+        made = [
+            family.decode(lm, text.to("cuda", dtype), settings, FRAMES, chooser("per_clip", [1, 2])) for _ in range(3)
+        ]
         assert torch.equal(made[0].codes, made[1].codes) and torch.equal(made[0].codes, made[2].codes)
-        assert (made[0].codes.cpu() == on_cpu).float().mean() > 0.9
+        if dtype == torch.float32:
+            assert (made[0].codes.cpu() == on_cpu).float().mean() > 0.9
         assert set(made[0].event_seconds) == set(made[0].seconds)

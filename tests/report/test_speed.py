@@ -24,8 +24,8 @@ STAGES = {
     "peer": BEGINNING | {"tokens": 6.0, "codec": 0.1},
 }
 GROWTH = {"decode": 0.15, "tokens": 0.15, "prefill": 0.5}  # exponent of the batch size; the rest grows in proportion
-LM = {"dim": 256, "num_heads": 4, "num_layers": 4, "hidden_scale": 4, "n_q": 4, "card": 256, "text_dim": 128, "subcodes_context": 5,
-      "dtype": "float32"}  # fmt: skip
+LM = {"dim": 256, "num_heads": 4, "num_layers": 4, "hidden_scale": 4, "n_q": 4, "card": 256, "text_dim": 128,
+      "subcodes_context": 5, "dtype": "float32"}  # fmt: skip
 SHAPES = {
     "frame_rate": 25, "segment": 125, "stride": 75, "unit": 1, "ar_guided": True, "text_tokens": [8, 12], "lm": LM,
     "steps": [[(0.6, True)] * 19 + [(0.01, False)]] + [[(0.6, True)] * 9 + [(0.01, False)]] * 3, "beginning": 24,

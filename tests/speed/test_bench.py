@@ -7,6 +7,7 @@ from magnet_eval import speed
 from magnet_eval.config import Generation, Model, Speed
 from magnet_eval.lookup import UserError
 from magnet_eval.records import Prompt
+from magnet_eval.report.data import load as load_report
 from magnet_eval.speed.bench import Scenario, bench
 
 
@@ -100,7 +101,7 @@ def test_out_of_memory_is_noted_and_ends_the_sweep_of_that_system_alone(fake, ti
     assert ("big", speed.FIRST_AUDIO, 1, None) in rows  # memory is enough for one clip
     assert {batch for name, metric, batch, _ in rows if (name, metric) == ("big", speed.THROUGHPUT)} == {1}
     assert {batch for name, metric, batch, _ in rows if (name, metric) == ("small", speed.THROUGHPUT)} == {1, 4, 8}
-    reason = "batch 4: out of memory details"
+    reason = "batch 4: out of memory details, beside 1 other systems"
     assert run.failures() == [{"stage": "bench", "system": "big", "prompt_id": "", "reason": reason}]
 
 
@@ -167,7 +168,7 @@ def test_other_length_number_format_and_weights_are_other_work(fake, time_them, 
         rows = time_them({"a": a}, again=False, batches=[1], repeats=1, **settings)
         params = rows["a", speed.THROUGHPUT, 1, None].params
         assert {name: params[name] for name in settings} == settings
-    assert run.manifest()["speed"]["weights"] == "random"
+    assert [facts["settings"]["weights"] for facts in run.manifest()["speed"]] == ["random"]
 
 
 def test_ctrl_c_keeps_what_is_finished_and_does_not_count_it_as_done(fake, time_them, run):
@@ -203,6 +204,7 @@ def test_nothing_that_could_be_timed_is_an_error(fake, time_them, run):
         ({"scenarios": []}, "scenarios is empty"),
         ({"weights": "none"}, "unknown speed.weights"),
         ({"dtype": "int8"}, "unknown speed.dtype"),
+        ({"scenarios": ["server"], "queries": 43}, "at least 44 requests.*speed.queries=64"),
     ],
 )
 def test_bad_settings_are_one_clear_line(settings, expected):
@@ -210,9 +212,50 @@ def test_bad_settings_are_one_clear_line(settings, expected):
         Speed(**settings)
 
 
+def test_each_session_keeps_its_settings_as_long_as_a_system_of_it_is_there(fake, time_them, run, monkeypatch):
+    times = iter(["first", "second", "third"])
+    monkeypatch.setattr("magnet_eval.speed.bench.now", lambda: next(times))
+
+    def sessions():
+        return [(facts["at"], facts["systems"], facts["settings"]["batches"]) for facts in run.manifest()["speed"]]
+
+    time_them({"a": fake(1.0), "b": fake(1.0)}, batches=[1, 2], repeats=1)
+    time_them({"b": fake(1.0)}, batches=[4], repeats=1)
+    assert sessions() == [("first", ["a"], [1, 2]), ("second", ["b"], [4])]
+    assert {(row.system, row.params["session"]) for row in run.scores()} == {("a", "first"), ("b", "second")}
+    time_them({"a": fake(1.0)}, batches=[1], repeats=1)
+    assert sessions() == [("second", ["b"], [4]), ("third", ["a"], [1])]
+
+
+@pytest.mark.parametrize(("load", "warned"), [(0.1, False), (99.0, True)])
+def test_a_busy_machine_is_a_warning(fake, time_them, run, monkeypatch, load, warned):
+    monkeypatch.setattr("os.getloadavg", lambda: (load, load, load))
+    time_them({"a": fake(1.0)}, batches=[1], repeats=1)
+    assert any("load average 99" in line for line in load_report(run).warnings) is warned
+
+
+def test_a_call_that_sets_up_again_what_another_system_needed_does_not_count(fake, time_them, monkeypatch):
+    """Where one runs out of memory, the others give back buffers that their next call has to make again."""
+    for name in ("synchronize", "empty_cache"):
+        monkeypatch.setattr(f"torch.cuda.{name}", lambda *_: None)
+    monkeypatch.setattr("magnet_eval.speed.memory.reset", lambda device: None)
+    monkeypatch.setattr("magnet_eval.speed.memory.peaks", lambda device, gpu: {})
+    monkeypatch.setattr("magnet_eval.speed.machine.flags", lambda device: {})
+    monkeypatch.setattr("magnet_eval.speed.nvml.Gpu.of", lambda device: None)
+    small = fake(1.0)
+    big = fake(1.0, fails_from=4, device="cuda:0")
+    small.released = 0
+    small.release = lambda: setattr(small, "released", small.released + 1)
+    rows = time_them({"small": small, "big": big}, batches=[2, 4], repeats=2, warmup=3)
+    assert small.released == 3  # as each of two series begins, and for the other's sake
+    of_four = [ids for ids, _ in small.calls if len(ids) == 4]
+    assert len(of_four) == 3 + 1 + 2  # warm-up, one that does not count, two that do
+    assert rows["small", speed.LATENCY, 4, "total"].n == 2
+
+
 def test_facts_of_the_device_are_in_the_manifest(fake, time_them, run):
     time_them({"a": fake(1.0)}, batches=[1], repeats=1)
-    found = run.manifest()["speed"]["devices"]["cpu"]
+    found = run.manifest()["speed"][0]["devices"]["cpu"]
     assert found["flags"]["threads"] >= 1 and "math" in found["flags"]["attention"]
     assert found["before"]["load"] >= 0 and found["after"]["load"] >= 0
 

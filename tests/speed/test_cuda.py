@@ -14,7 +14,7 @@ from magnet_eval.generators import Generation
 from magnet_eval.records import Prompt
 from magnet_eval.speed import memory
 from magnet_eval.speed.loop import Calls, Series
-from magnet_eval.speed.nvml import Gpu
+from magnet_eval.speed.nvml import Gpu, summary
 from magnet_eval.speed.rows import Rows
 from magnet_eval.speed.subject import Call, Loaded, Subject
 
@@ -66,8 +66,17 @@ def test_memory_of_the_process_is_the_drivers(cuda):
 
 
 def test_memory_is_given_back(subject, cuda):
+    subject.generator.release = lambda: cuda.append("let go")
     subject.release()
-    assert cuda == ["empty"]
+    assert cuda == ["let go", "empty"]
+
+
+def test_the_server_sets_up_every_shape_before_requests_arrive(subject, monkeypatch):
+    sizes = []
+    make = subject.generator.generate
+    subject.generator.generate = lambda prompts, seeds: sizes.append(len(prompts)) or make(prompts, seeds)
+    subject.serve([0.0, 0.0, 0.0], [1, 2], [PROMPT], 1e9)
+    assert sizes == [1, 2, 2, 1]
 
 
 def test_peak_memory_of_the_process_follows_an_allocation():
@@ -111,6 +120,17 @@ def test_the_state_of_a_gpu(nvml):
     assert gpu.process_bytes() == 7_000_000
 
 
+def test_what_the_gpu_was_like_during_calls_is_summed_up(nvml, subject):
+    subject.gpu = Gpu("GPU-1")
+    clocks = iter([1980, 1400, 1700])
+    nvml.nvmlDeviceGetClockInfo = lambda gpu, kind: next(clocks) if kind == nvml.NVML_CLOCK_SM else 2619
+    for _ in range(3):
+        subject.call([PROMPT], [0])
+    found = summary(subject.seen)
+    assert (found["sm_mhz_min"], found["sm_mhz_mean"], found["temperature_c_max"]) == (1400, 1693, 61)
+    assert found["throttled_by"] == ["power cap", "temperature (hardware)"]
+
+
 def test_energy_is_counted_over_a_window_of_calls(nvml, subject):
     subject.gpu = Gpu("GPU-1")
     subject.clock = lambda: nvml.now
@@ -122,6 +142,7 @@ def test_energy_is_counted_over_a_window_of_calls(nvml, subject):
 
     subject.generator.generate = generate
     assert subject.energy([PROMPT, PROMPT], [0, 1], 10.0) == (2400.0, 12.0, 3)
+    assert nvml.now == 16.0  # a call before, which may have to set up, is not in it
     calls = Calls("a", Loaded("cuda:0", "float16", 1.0), Series("offline", 2, 5), 5.0)
     per_clip, per_second = Rows("quick", 1).of_energy(calls, 2400.0, 12.0, 3)
     assert (per_clip.metric, per_clip.value, per_clip.unit) == (speed.ENERGY_PER_CLIP, 400.0, "J/clip")
