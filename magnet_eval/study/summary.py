@@ -57,6 +57,13 @@ def taken_in(found: Imported, folders: Folders) -> str:
     """What became of the answers."""
     n_raters = len({rating.rater for rating in found.ratings})
     lines = [f"{len(found.ratings)} ratings of {n_raters} listeners, of {len(found.answers)} answers."]
+    if found.replaced:
+        before = {rating.rater for rating in found.replaced}
+        lost = len(before - {rating.rater for rating in found.ratings})
+        lines.append(
+            f"They replace an earlier import: {len(found.replaced)} ratings of {len(before)} listeners"
+            + (f", {lost} of whom are not in these answers; name all files at once to have all." if lost else ".")
+        )
     lines += [f"{n} left out: {why}." for why, n in found.left_out.items()]
     reasons = Counter(WORDS.sub("...", str(row["why"])) for row in found.refused)
     lines += [f"{n} rows refused: {why}." for why, n in reasons.most_common(MOST_REASONS)]

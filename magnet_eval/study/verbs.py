@@ -79,14 +79,13 @@ def simulate(chosen: SimulateOptions) -> str:
 def withdraw(chosen: WithdrawOptions) -> str:
     """Deletes what a listener gave: how much that was."""
     from magnet_eval.study import schema
-    from magnet_eval.study.server.answers import Answers
+    from magnet_eval.study.exchange.withdrawal import withdraw as delete
 
-    folders = schema.Folders.of(chosen.study)
-    answers = Answers(
-        folders.responses / "answers.sqlite", schema.read_packet(folders), schema.read_assignments(folders)
+    n_pages = delete(schema.Folders.of(chosen.study), chosen.code)
+    return (
+        f"{n_pages} pages deleted, and no later import takes any of them. Files elsewhere are yours to delete.\n"
+        f"If there is an analysis, make it anew: magnet-eval study analyse study={chosen.study}"
     )
-    n_pages = answers.withdraw(chosen.code)
-    return f"{n_pages} pages deleted. Import and analyse again: what was made from the answers before still has them."
 
 
 def analyse(chosen: AnalyseOptions) -> str:

@@ -8,11 +8,11 @@ import yaml
 
 from magnet_eval.lookup import UserError
 from magnet_eval.records import Rating, read_jsonl
-from magnet_eval.study import schema, summary
+from magnet_eval.study import schema, summary, verbs
 from magnet_eval.study.exchange.export import export
-from magnet_eval.study.exchange.importing import HALF, PRACTICE, TWICE, UNTOUCHED, take_in
+from magnet_eval.study.exchange.importing import HALF, PRACTICE, TWICE, UNTOUCHED, WITHDRAWN, take_in
 from magnet_eval.study.exchange.tabular import read_csv, to_csv
-from magnet_eval.study.options import ExportOptions, ImportOptions, PrepareOptions
+from magnet_eval.study.options import ExportOptions, ImportOptions, PrepareOptions, WithdrawOptions
 from magnet_eval.study.packet.prepare import prepare
 from magnet_eval.study.schema import Folders
 from magnet_eval.study.server.answers import Answers
@@ -20,6 +20,7 @@ from magnet_eval.study.server.answers import Answers
 sys.path.insert(0, str(Path(__file__).parent))
 from study_runs import make_run
 
+SHORT = "columns are missing or too many, or a quote is not closed: a line cut short?"
 HOSTILE = [
     "<script>alert(1)</script>",
     '& + % " \' ; , \n \r\n',
@@ -70,6 +71,13 @@ class Study:
 
     def take(self, *paths):
         return take_in(ImportOptions(str(self.folders.study), [str(path) for path in paths]))[0]
+
+    def document(self, pages):
+        """The file that the page gives where there is no server."""
+        return {
+            "schema_version": 1, "study_id": self.packet.study_id, "key_sha256": self.packet.key_sha256, "pages": pages,
+            "session": "r_0123456789ab", "slot": 0, "language": "de", "started": "2026-01-01T00:00:00Z",
+        }  # fmt: skip
 
     def n_counted(self):
         pages = {page.page_id: page for page in self.packet.pages}
@@ -160,8 +168,34 @@ def test_a_file_cut_short_loses_its_last_row_only(study):
     content = path.read_bytes()
     path.write_bytes(content[: len(content) - 8])
     found = own.take(path)
-    assert reasons(found) == ["columns are missing or too many: a line cut short?"]
+    assert reasons(found) == [SHORT]
     assert len(found.ratings) == own.n_counted() - 1
+
+
+@pytest.mark.parametrize("comment", ['"never closed', '"closed" too early', '"two\nlines", and more'])
+def test_a_quote_that_is_not_closed_loses_its_own_row_only(study, comment):
+    own = study()
+    path = own.table([{**row, "comment": "as it, should be"} for row in own.rows()])
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    lines[7] = lines[7].replace('"as it, should be"', comment)
+    path.write_text("".join(lines), encoding="utf-8")
+    found = own.take(path)
+    assert len(found.ratings) == own.n_counted() - 1
+    assert set(reasons(found)) == {SHORT} and found.refused[0]["line"] == 8
+
+
+def test_a_file_cut_short_inside_a_quote_loses_its_last_row_only(study):
+    own = study()
+    path = own.table([{**row, "comment": "a long, long comment"} for row in own.rows()])
+    path.write_text(path.read_text(encoding="utf-8")[:-8], encoding="utf-8")
+    found = own.take(path)
+    assert reasons(found) == [SHORT] and len(found.ratings) == own.n_counted() - 1
+
+
+def test_many_lines_that_are_no_rows_take_no_time(tmp_path):
+    path = tmp_path / "many.csv"
+    path.write_text("a,b\n" + "1\n" * 50_000)
+    assert [row for _, row in read_csv(path)[1]] == [None] * 50_000
 
 
 def test_comments_are_kept_whole_and_obeyed_by_no_spreadsheet(study):
@@ -206,8 +240,12 @@ def test_single_ratings_are_on_their_own_scale(study):
     own = study("acr")
     found = own.take(own.table(own.rows(lambda entry: 5)))
     assert {rating.value for rating in found.ratings} == {5}
-    found = own.take(own.table(own.rows(lambda entry: 6)))
-    assert not found.ratings and all("from 1 to 5" in why for why in reasons(found))
+    path = own.table(own.rows(lambda entry: 6))
+    with pytest.raises(UserError, match="none of these answers counts; .* from 1 to 5.* of an earlier import stay"):
+        own.take(path)
+    assert {rating.value for rating in read_jsonl(Rating, own.folders.responses / "ratings.jsonl")} == {5}
+    (own.folders.responses / "ratings.jsonl").unlink()
+    assert not (found := own.take(path)).ratings and all("from 1 to 5" in why for why in reasons(found))
 
 
 def answered(own, score=50.0):
@@ -243,10 +281,7 @@ def test_files_of_the_page_without_a_server(study):
     pages = answered(own)
     last = list(pages)[-1]
     pages[last] = {**pages[last], "scores": pages[last]["scores"][:-1]}
-    document = {
-        "schema_version": 1, "study_id": own.packet.study_id, "key_sha256": own.packet.key_sha256,
-        "session": "r_0123456789ab", "slot": 0, "language": "de", "started": "2026-01-01T00:00:00Z", "pages": pages,
-    }  # fmt: skip
+    document = own.document(pages)
     path = own.folder / "answers.json"
     path.write_text(json.dumps(document))
     found = own.take(path)
@@ -254,11 +289,66 @@ def test_files_of_the_page_without_a_server(study):
     assert len(found.refused) == 1 and "needs one score for each" in reasons(found)[0]
     assert found.sessions[0]["started"] == "2026-01-01T00:00:00Z"
     path.write_text(json.dumps({**document, "study_id": "t_other000"}))
-    assert set(reasons(own.take(path))) == {"these are answers to another packet"}
+    with pytest.raises(UserError, match="these are answers to another packet.* of an earlier import stay"):
+        own.take(path)
     for text in ("[]", "{", '{"pages": 3}'):
         path.write_text(text)
         with pytest.raises(UserError, match="no file of the page's answers"):
             own.take(path)
+
+
+HOSTILE_VALUES = ([1], {"a": 1}, 10**30, "\ud800", float("nan"), "me@example.org", True)
+
+
+@pytest.mark.parametrize("value", HOSTILE_VALUES, ids=repr)
+@pytest.mark.parametrize("name", ["code", "session", "slot", "language", "started", "sample_rate", "pages", "study_id"])
+def test_hostile_values_in_a_file_of_the_page_are_a_line_or_a_row(study, name, value):
+    own = study()
+    path = own.folder / "answers.json"
+    pages = answered(own) | {"\ud800": {}}
+    path.write_text(json.dumps(own.document(pages) | {name: value}))
+    try:
+        found = own.take(path)
+    except UserError:
+        assert name == "pages"
+    else:
+        assert found.refused and (not found.ratings or name in ("slot", "started", "sample_rate"))
+
+
+def test_withdrawing_a_file_of_the_page(study):
+    own = study()
+    for number, code in enumerate(("ME", "YOU")):
+        document = own.document(answered(own)) | {"session": f"r_0000000{number}", "code": code}
+        for place in (own.folder, own.folders.responses):  # mailed, and put where import looks
+            place.mkdir(exist_ok=True)
+            (place / f"answers-{number}.json").write_text(json.dumps(document))
+    assert {rating.rater for rating in own.take().ratings} == {"r_00000000", "r_00000001"}
+    text = verbs.withdraw(WithdrawOptions(str(own.folders.study), "ME"))
+    assert text.startswith(f"{len(own.slots[0])} pages deleted")
+    assert all("r_00000000" not in path.read_text() for path in own.folders.responses.glob("*[vln]"))
+    assert [path.name for path in own.folders.responses.glob("*.json")] == ["answers-1.json"]
+    found = own.take(own.folder / "answers-0.json", own.folder / "answers-1.json")
+    assert {rating.rater for rating in found.ratings} == {"r_00000001"} and found.left_out[WITHDRAWN] > 0
+    with pytest.raises(UserError, match="no session has the code 'NOBODY'"):
+        verbs.withdraw(WithdrawOptions(str(own.folders.study), "NOBODY"))
+
+
+def test_withdrawing_what_came_from_a_table_elsewhere(study):
+    own = study()
+    path = own.table([*own.rows(session="listener-1"), *own.rows(session="listener-2")])
+    own.take(path)
+    verbs.withdraw(WithdrawOptions(str(own.folders.study), "listener-1"))
+    assert {one.rater for one in read_jsonl(Rating, own.folders.responses / "ratings.jsonl")} == {"listener-2"}
+    assert {rating.rater for rating in own.take(path).ratings} == {"listener-2"}
+
+
+def test_an_import_says_what_it_replaces(study):
+    own = study()
+    assert "replace" not in summary.taken_in(own.take(own.table(own.rows(session="r_1"))), own.folders)
+    text = summary.taken_in(own.take(own.table(own.rows(session="r_2"))), own.folders)
+    assert f"an earlier import: {own.n_counted()} ratings of 1 listeners, 1 of whom are not in these answers" in text
+    text = summary.taken_in(own.take(own.table(own.rows(session="r_2"))), own.folders)
+    assert "1 listeners.\n" in text
 
 
 def webmushra(own, score, session="5d6b6b5e-0000-4000-8000-000000000000"):

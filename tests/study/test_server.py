@@ -83,6 +83,8 @@ def test_stimuli_are_kept_and_answers_are_not(site):
         (b"[" * 60_000, JSON, 400),
         (b"\xff\xfe", JSON, 400),
         (b'{"language": NaN}', JSON, 422),
+        (b'{"session": "\\ud800"}', JSON, 404),
+        (b'{"language": "en", "code": "\\ud800"}', JSON, 422),
         (b'{"language": "en", "slot": 1e999}', JSON, 200),
         (json.dumps({"language": "en", "comment": "x" * 1_000_000}).encode(), JSON, 413),
     ],

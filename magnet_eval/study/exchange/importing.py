@@ -16,16 +16,18 @@ from pathlib import Path
 
 from magnet_eval.lookup import UserError
 from magnet_eval.records import Rating, to_jsonl
-from magnet_eval.store import write_atomic
+from magnet_eval.store import read_lines, write_atomic
 from magnet_eval.study import schema
 from magnet_eval.study.exchange.responses import COLUMNS, SESSION_COLUMNS, Row, checked, read
 from magnet_eval.study.exchange.tabular import to_csv
+from magnet_eval.study.exchange.withdrawal import withdrawn
 from magnet_eval.study.options import ImportOptions
 from magnet_eval.study.schema import Folders, Key, Packet, Page
 
 PRACTICE = "of the practice page, which does not count"
 UNTOUCHED = "never touched: a missing answer"
 TWICE = "answered again later: the later answer counts"
+WITHDRAWN = "of a listener who withdrew"
 HALF = "half of a pair, or both preferred"
 
 
@@ -38,23 +40,35 @@ class Imported:
     answers: list[Row] = field(default_factory=list)  # as they came
     refused: list[Row] = field(default_factory=list)  # with why, file and line
     left_out: Counter[str] = field(default_factory=Counter)  # answers that are no ratings, by why
+    replaced: list[Rating] = field(default_factory=list)  # of an earlier import
 
 
 def take_in(chosen: ImportOptions) -> tuple[Imported, Folders]:
-    """Reads answers and writes ratings. Raises UserError where a file is none, or the key is not the packet's."""
+    """Reads answers and writes ratings. Raises UserError where a file is none, or the key is not the packet's.
+
+    Also where nothing counts: ratings of an earlier import are not replaced by none.
+    """
     folders = Folders.of(chosen.study)
     packet = schema.read_packet(folders)
     key = schema.read_key(folders, packet)
-    done = Imported()
+    done = Imported(replaced=read_lines(Rating, folders.responses / "ratings.jsonl"))
     rows: list[Row] = []
+    gone = withdrawn(folders)
     for file in files_of(chosen, folders):
         found, sessions, refused = read(file, folders, packet, key)
-        rows += found
+        rows += [row for row in found if row.get("session") not in gone]
+        done.left_out[WITHDRAWN] += sum(row.get("session") in gone for row in found)
         done.refused += refused
-        done.sessions += sessions
+        done.sessions += [row for row in sessions if row["session"] not in gone]
     sort_out(rows, done, packet, key)
     everyone = {row["session"]: {"session": row["session"]} for row in done.answers}
     done.sessions = list((everyone | {str(row["session"]): row for row in done.sessions}).values())
+    if done.replaced and not done.ratings:
+        why = f"; the first of {len(done.refused)} refused rows: {done.refused[0]['why']}" if done.refused else ""
+        raise UserError(
+            f"none of these answers counts{why}. The {len(done.replaced)} ratings of an earlier import stay; "
+            f"remove {folders.responses / 'ratings.jsonl'} if they should not."
+        )
     write(done, folders)
     return done, folders
 

@@ -29,6 +29,7 @@ SESSION_COLUMNS = [
 NEEDED = {"session", "stimulus_id", "score"}
 WEBMUSHRA = {"session_test_id", "session_uuid", "trial_id", "rating_stimulus", "rating_score"}
 SESSION = re.compile(r"[\w.-]{1,64}")
+TIMES = ("started", "finished")  # of the page's clock
 TRUE, FALSE = ("1", "true", "yes", "1.0"), ("0", "false", "no", "0.0")
 MOST = 1e9  # that a count or a time may say
 Row = dict[str, Any]
@@ -44,7 +45,7 @@ def read(path: Path, folders: Folders, packet: Packet, key: Key) -> Read:
     if path.read_bytes()[:16] == b"SQLite format 3\0":
         return _server_file(path, folders, packet)
     columns, lines = read_csv(path)
-    short = "columns are missing or too many: a line cut short?"
+    short = "columns are missing or too many, or a quote is not closed: a line cut short?"
     refused = [{"file": path.name, "line": number, "why": short} for number, row in lines if row is None]
     whole = [{**row, "file": path.name, "line": number} for number, row in lines if row is not None]
     if set(columns) >= WEBMUSHRA:
@@ -109,7 +110,7 @@ def _page_file(path: Path, folders: Folders, packet: Packet) -> Read:
     """Checks the file as the server would, each page for itself."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        pages, facts = dict(document["pages"]), {name: document.get(name) for name in ("started", "finished")}
+        pages, facts = dict(document["pages"]), {name: str(document.get(name) or "")[:40] for name in TIMES}
     except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is no file of the page's answers: {error}. Ask the listener for it again.") from error
     refused = []

@@ -2,6 +2,8 @@
 
 const WAITS = [500, 1000, 2000, 4000, 8000]; // ms between tries, the last one for ever
 
+const CODE = /^[A-Za-z0-9_-]{1,64}$/; // an e-mail does not fit
+
 /** A refusal of the server: trying again would not help. */
 export class Refused extends Error {
   constructor(status, reason) {
@@ -53,6 +55,7 @@ export class Session {
   async begin(facts, lost) {
     const wish = { ...facts, code: this.code, slot: this.slot };
     if (this.online) return this.#take(await this.#send("POST", "api/session", wish, lost), facts);
+    if (this.code && !CODE.test(this.code)) throw new Refused(422, "code must be 1 to 64 letters, digits, _ or -"); // as the server does
     const slots = await assignments();
     const slot = slots.has(wish.slot) ? wish.slot : [...slots.keys()][Math.floor(Math.random() * slots.size)];
     const session = `r_${[...crypto.getRandomValues(new Uint8Array(12))].map((byte) => (byte % 32).toString(32)).join("")}`;

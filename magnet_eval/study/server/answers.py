@@ -60,9 +60,7 @@ class Answers:
         facts: language, and what there is of code, slot (a wish), headphones_correct, headphones_total, sample_rate.
         Raises Refused on values that are none.
         """
-        code = facts.get("code")
-        if code is not None and not (isinstance(code, str) and CODE.fullmatch(code)):
-            raise Refused(422, "code must be 1 to 64 letters, digits, _ or -")
+        code = _code(facts)
         if code is not None and (known := self._one("SELECT session FROM sessions WHERE code = ?", code)):
             return self.resume(known["session"])
         wish = facts.get("slot")
@@ -125,23 +123,22 @@ class Answers:
         row = self._one("SELECT secret FROM study")
         return sha256(f"{row['secret']} {session}")[:8].upper() if row else ""
 
-    def withdraw(self, session: str) -> int:
-        """Deletes all that a listener gave, by the session's id or the platform's code; how many pages that were.
+    def session_of(self, code: str) -> str | None:
+        """The session that is called so, or that a platform's code opened."""
+        row = (
+            self._one("SELECT session FROM sessions WHERE ? IN (session, code)", code) if CODE.fullmatch(code) else None
+        )
+        return row["session"] if row else None
 
-        What stays is that there was one who withdrew. Raises UserError on a code that is not there.
-        """
-        row = self._one("SELECT session FROM sessions WHERE session = ? OR code = ?", session, session)
-        if row is None:
-            raise UserError(
-                f"no session has the code {session!r}. Codes look like r_0123456789abcdef; check its letters."
-            )
+    def withdraw(self, session: str) -> int:
+        """Deletes all that a session gave; how many pages that were. What stays is that there was one who withdrew."""
         with self.transaction():
-            n_pages = self.connection.execute("DELETE FROM pages WHERE session = ?", [row["session"]]).rowcount
-            self.connection.execute("DELETE FROM scores WHERE session = ?", [row["session"]])
+            n_pages = self.connection.execute("DELETE FROM pages WHERE session = ?", [session]).rowcount
+            self.connection.execute("DELETE FROM scores WHERE session = ?", [session])
             self.connection.execute(
                 "UPDATE sessions SET code = NULL, user_agent = '', sample_rate = NULL, headphones_correct = NULL, "
                 "headphones_total = NULL, withdrawn = COALESCE(withdrawn, ?) WHERE session = ?",
-                [_now(), row["session"]],
+                [_now(), session],
             )
         self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # so that no old page stays in the log
         return n_pages
@@ -169,7 +166,9 @@ class Answers:
         session, slot = document.get("session"), document.get("slot")
         if (document.get("study_id"), document.get("key_sha256")) != (self.packet.study_id, self.packet.key_sha256):
             raise Refused(422, "these are answers to another packet")
-        if not isinstance(session, str) or not SESSION.fullmatch(session) or slot not in self.slots:
+        if not (
+            isinstance(session, str) and SESSION.fullmatch(session) and isinstance(slot, int) and slot in self.slots
+        ):
             raise Refused(422, "session or slot is wrong")
         pages = document.get("pages")
         if not isinstance(pages, dict):
@@ -195,7 +194,7 @@ class Answers:
         self.connection.execute("COMMIT")
 
     def _create(self, session: str, slot: int, facts: dict[str, Any], user_agent: str) -> None:
-        language, code = facts.get("language"), facts.get("code")
+        language, code = facts.get("language"), _code(facts)
         if not isinstance(language, str) or language not in self.packet.consent:
             raise Refused(422, f"language must be one of {', '.join(self.packet.consent)}")
         consent, now = sha256(self.packet.consent[language]), _now()
@@ -234,7 +233,7 @@ class Answers:
         return {"page_id": page_id, "t_server": now, "repeated": False}
 
     def _session(self, session: str) -> dict[str, Any]:
-        row = self._one("SELECT * FROM sessions WHERE session = ?", session)
+        row = self._one("SELECT * FROM sessions WHERE session = ?", session) if SESSION.fullmatch(session) else None
         if row is None:
             raise Refused(404, "there is no such session")
         if row["withdrawn"]:
@@ -265,6 +264,13 @@ def _open(path: Path, packet: Packet) -> sqlite3.Connection:
         )
     path.chmod(0o600)
     return connection
+
+
+def _code(facts: dict[str, Any]) -> str | None:
+    code = facts.get("code")
+    if code is not None and not (isinstance(code, str) and CODE.fullmatch(code)):
+        raise Refused(422, "code must be 1 to 64 letters, digits, _ or -")
+    return code
 
 
 def _optional(facts: dict[str, Any], name: str) -> float | None:
