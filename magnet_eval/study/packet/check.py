@@ -11,7 +11,7 @@ import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from magnet_eval.lookup import UserError
 from magnet_eval.store import file_hash
 from magnet_eval.study import schema
 from magnet_eval.study.packet import levels, sounds
-from magnet_eval.study.packet.questions import OWN as OWN_QUESTIONS
+from magnet_eval.study.packet.questions import read_questions
 from magnet_eval.study.schema import ROLES, Folders, Key, Packet
 
 PAGE = Path(__file__).parents[1] / "page"
@@ -161,8 +161,9 @@ def of_labels(packet: Packet, key: Key) -> Iterator[str]:
     Words of the prompts and of the field, and those that every study says, tell nothing, whatever systems are called.
     """
     parts = vocabulary(entry.system for entry in key.stimuli.values() if entry.role == "system")
-    shipped = [path.read_text(encoding="utf-8") for path in (OWN_QUESTIONS, *(PAGE / "strings").iterdir())]
-    parts -= vocabulary([FIELD, *shipped, *(page.prompt_text for page in packet.pages)])
+    shipped = [json.loads(path.read_text(encoding="utf-8")) for path in (PAGE / "strings").iterdir()]
+    shipped.append(asdict(read_questions()))
+    parts -= vocabulary([FIELD, *strings(shipped), *(page.prompt_text for page in packet.pages)])
     questions = [text for one in packet.dimensions for text in one.question.values()]
     for name, texts in {"title": [packet.title], "question": questions, "consent": packet.consent.values()}.items():
         for part in sorted(parts & vocabulary(texts)):
