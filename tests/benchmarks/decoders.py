@@ -173,6 +173,12 @@ def quality_rows(clips: int) -> list[str]:
     return rows
 
 
+def command(options: argparse.Namespace) -> str:
+    """What to type to make the same tables."""
+    peer = " peer/bin/python" if options.peer else ""
+    return f"tests/benchmarks/decoders.py{peer} --rounds {options.rounds} --clips {options.clips}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("peer", nargs="?", help="Python of an environment with audiocraft")
@@ -190,7 +196,7 @@ def main() -> None:
     lines = [
         "# Token loops side by side",
         "",
-        f"`OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'all')} python tests/benchmarks/decoders.py`, "
+        f"`OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'all')} python {command(options)}`, "
         f"Python {known['python']}, torch {known['packages']['torch']}; {hardware['cpu']}, {hardware['cores']} cores.",
         "",
         f"{SHAPE.num_layers} layers, width {SHAPE.dim}, random weights, the same in all; {SECONDS} s of 4 codebooks at "

@@ -1,6 +1,7 @@
 """The speed section: figures by stage and batch, crossover, limits, streaming, serving; its sentences."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -123,6 +124,21 @@ def test_speedup_names_what_it_is_over(timed):
     assert alone.title == "Speed-up over musicgen" and "magnet" in words(alone)
     assert several.title == "Speed-up over an autoregressive decoder" and "magnet : peer" in words(several)
     assert speed_figures.speedup(timed("magnet", "hybrid")) is None
+
+
+def test_what_calls_are_too_few_or_too_uneven_for_is_said(timed, make_data):
+    (small, uneven) = speed_tables.notes(timed("magnet", "musicgen"))
+    assert small.startswith("n too small for p50, p90, p99") and "p90 takes 64" in small
+    assert uneven.startswith("10 of 10 series") and "magnet (batch 1, 2, 4, 8, 16); musicgen" in uneven
+    assert not speed_tables.notes(make_data())
+
+
+def test_systems_that_were_not_timed_in_turn_are_compared_with_a_word_on_it(timed):
+    data = timed("magnet", "musicgen")
+    assert "not timed in turn" not in summary.speed_clause(data, "magnet", "musicgen").text
+    later = [replace(row, params={**row.params, "session": "later"}) if row.system == "magnet" else row
+             for row in data.scores]  # fmt: skip
+    assert "not timed in turn" in summary.speed_clause(replace(data, scores=later), "magnet", "musicgen").text
 
 
 def test_first_audio_tells_who_cannot_stream(timed):
