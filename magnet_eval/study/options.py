@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from magnet_eval.config import option
 from magnet_eval.decoding import between
 from magnet_eval.lookup import UserError, check
+from magnet_eval.study.folders import REHEARSAL
 from magnet_eval.study.schema import PROTOCOLS
 
 CONTROLS = ("gold", "anchor35", "anchor70")
@@ -30,7 +31,7 @@ class ServeOptions:
 class SimulateOptions:
     """The options of study simulate: how the synthetic raters hear. Variances as in study plan."""
 
-    study: str = option("study", "folder of the packet that study prepare made")
+    study: str = option("study", "folder of the packet; answers go to STUDY.rehearsal, in place of earlier ones")
     raters: int = option(20, "synthetic raters, one after the other in their slots")
     effects: dict[str, float] | None = option(
         None, "points by which a system is better than the mean, e.g. effects='{musicgen-tiny: 8}'"
@@ -42,7 +43,9 @@ class SimulateOptions:
     residual_sd: float = option(12.0, "points: what is left")
     careless: int = option(0, "of the raters: those who answer at random, for the screening to find")
     seed: int = option(0, "of everything random")
-    url: str = option("", "address of a running study serve; none: one is started for the purpose")
+    url: str = option(
+        "", "address of a running study serve study=STUDY.rehearsal, to which they are added; none: one is started"
+    )
 
     def __post_init__(self) -> None:
         """Refuses numbers of raters and spreads that do not exist."""
@@ -99,6 +102,8 @@ class PrepareOptions:
             raise UserError(
                 "study prepare needs run=FOLDER, e.g. run=results/quickstart-v1; see: magnet-eval list runs."
             )
+        if self.out.endswith(REHEARSAL):
+            raise UserError(f"out={self.out} is the name of a rehearsal. Choose one without {REHEARSAL} at its end.")
         check("method", self.method, PROTOCOLS)
         for name in self.controls or ():
             check("control", name, CONTROLS)
@@ -146,7 +151,7 @@ class ExportOptions:
 class ImportOptions:
     """The options of study import."""
 
-    study: str = option("study", "folder of the packet that was answered")
+    study: str = option("study", "folder of the packet that was answered; STUDY.rehearsal: by synthetic raters")
     answers: list[str] | str | None = option(
         None, "files of answers (answers.sqlite, *.json of the page, mushra.csv, long *.csv); none: STUDY.responses"
     )
@@ -160,7 +165,9 @@ class ImportOptions:
 class AnalyseOptions:
     """The options of study analyse. None: as the study's plan says."""
 
-    study: str = option("study", "folder of the packet; answers are taken from STUDY.responses/ratings.jsonl")
+    study: str = option(
+        "study", "folder of the packet, whose answers were imported; STUDY.rehearsal: those of synthetic raters"
+    )
     runs: list[str] | None = option(None, "run folders whose metrics are held against the ratings; the plan's")
     rules: list[str] | None = option(None, "screening rule sets that leave raters out; the plan's; []: none")
     margin: float | None = option(None, "points within which systems count as equivalent; the plan's")

@@ -4,6 +4,7 @@
     STUDY.key/         never served: key.json (what each stimulus is), plan.json (what was decided beforehand)
     STUDY.responses/   answers.sqlite, ratings.jsonl
     STUDY.analysis/    what they say
+    STUDY.rehearsal/   as STUDY.responses, of synthetic raters; STUDY.rehearsal.analysis/ what they say
 
 Conventions: ids are a letter, an underscore and 8 of a-z0-9, so that no parser takes one for a number; times in
 seconds, rates in Hz, levels in LUFS, dBTP and dB.
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from magnet_eval.lookup import UserError, check
+from magnet_eval.study.folders import Folders
 from magnet_eval.typed import typed
 
 SCHEMA_VERSION = 1
@@ -195,33 +197,6 @@ class Plan:
     left_out: list[str] = field(default_factory=list)  # prompts that were asked to be left out
     runs: list[str] = field(default_factory=list)  # run folders
     schema_version: int = SCHEMA_VERSION
-
-
-@dataclass(frozen=True)
-class Folders:
-    """Where the parts of a study are."""
-
-    study: Path
-
-    @classmethod
-    def of(cls, study: Path | str) -> "Folders":
-        """Those of the study in the folder ``study``, there or not."""
-        return cls(Path(study).expanduser().resolve())
-
-    @property
-    def key(self) -> Path:
-        """What no listener may see."""
-        return self.study.with_name(f"{self.study.name}.key")
-
-    @property
-    def responses(self) -> Path:
-        """What listeners answered."""
-        return self.study.with_name(f"{self.study.name}.responses")
-
-    @property
-    def analysis(self) -> Path:
-        """What their answers say."""
-        return self.study.with_name(f"{self.study.name}.analysis")
 
 
 def stimuli_of(page: Page) -> list[str]:

@@ -71,6 +71,6 @@ def taken_in(found: Imported, folders: Folders) -> str:
         lines.append(f"All {len(found.refused)} refused rows are in {folders.responses / 'refused.csv'}.")
     lines += [
         f"ratings: {folders.responses / 'ratings.jsonl'}",
-        f"Next: magnet-eval study analyse study={folders.study}",
+        f"Next: magnet-eval study analyse study={folders}",
     ]
     return "\n".join(lines)

@@ -59,21 +59,23 @@ def serve(chosen: ServeOptions) -> str:
 
 
 def simulate(chosen: SimulateOptions) -> str:
-    """Lets synthetic raters take part in a study: how many, and where their answers are."""
+    """Lets synthetic raters rehearse a study: how many, and where their answers are. People's are left alone."""
     from magnet_eval.progress import bar
     from magnet_eval.study import schema
-    from magnet_eval.study.server.simulate import simulate as take_part
+    from magnet_eval.study.server import simulate as rehearsal
 
-    folders = schema.Folders.of(chosen.study)
+    folders = schema.Folders.of(chosen.study).rehearsed()
     packet = schema.read_packet(folders)
     key = schema.read_key(folders, packet)
     with bar() as progress:
         if chosen.url:
-            sessions = take_part(packet, key, chosen, chosen.url.rstrip("/"), progress)
+            url = rehearsal.checked(chosen.url, folders)
+            sessions = rehearsal.simulate(packet, key, chosen, url, progress)
         else:
-            with _serving().running(_site(chosen.study)) as url:
-                sessions = take_part(packet, key, chosen, url, progress)
-    return f"{len(sessions)} synthetic raters took part. Next: magnet-eval study import study={chosen.study}"
+            rehearsal.clear(folders)
+            with _serving().running(_site(str(folders))) as url:
+                sessions = rehearsal.simulate(packet, key, chosen, url, progress)
+    return f"{len(sessions)} synthetic raters took part. Next: magnet-eval study import study={folders}"
 
 
 def withdraw(chosen: WithdrawOptions) -> str:

@@ -255,6 +255,16 @@ def study(tmp_path):
     return folders
 
 
+def test_a_rehearsal_is_called_one_and_stays_out_of_runs(study, capsys):
+    study.responses.rename(study.rehearsed().responses)
+    assert main(["study", "analyse", f"study={study.rehearsed()}", "into_runs=true"]) == 2
+    assert "is a rehearsal" in capsys.readouterr().err
+    assert main(["study", "analyse", f"study={study.rehearsed()}"]) == 0
+    assert "A rehearsal: the raters are synthetic." in capsys.readouterr().out
+    assert (study.rehearsed().analysis / "methods.md").read_text().startswith("A rehearsal: no person took part")
+    assert not study.analysis.exists()
+
+
 def test_analyse_through_the_command_line(study, capsys):
     assert main(["study", "analyse", f"study={study.study}", "into_runs=true"]) == 0
     said = capsys.readouterr().out

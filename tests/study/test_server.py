@@ -51,7 +51,7 @@ def begin(url):
 
 def test_only_the_packet_is_served(site):
     study = site(headphones=1)
-    (study.folder / "notes.txt").write_text("private")
+    (study.folders.study / "notes.txt").write_text("private")
     packet = study.packet
     for path in ("/", "/app.js", "/app.css", "/strings/de.json", "/packet.json", "/assignments.csv",
                  f"/stimuli/{packet.pages[0].stimuli[0]}.wav", f"/stimuli/{packet.headphones[0].file}"):  # fmt: skip

@@ -9,18 +9,19 @@ import pytest
 from magnet_eval.lookup import UserError
 from magnet_eval.progress import silent
 from magnet_eval.study import schema, verbs
-from magnet_eval.study.options import ServeOptions, SimulateOptions, WithdrawOptions
+from magnet_eval.study.options import ImportOptions, PrepareOptions, ServeOptions, SimulateOptions, WithdrawOptions
 from magnet_eval.study.schema import Dimension, Key, Stimulus
-from magnet_eval.study.server.serving import site_of
+from magnet_eval.study.server.serving import running, site_of
 from magnet_eval.study.server.simulate import Client, Ears, on_scale, preference, simulate
 
 QUIET = {f"{name}_sd": 0.0 for name in ("rater", "item", "system_item", "rater_system", "residual")}
 
 
 def by_system(study):
-    folders = schema.Folders.of(study)
+    """Scores of the rehearsal."""
+    folders = schema.Folders.of(study).rehearsed()
     key, scores = schema.read_key(folders), defaultdict(list)
-    for row in site_of(study).answers.rows():
+    for row in site_of(str(folders)).answers.rows():
         scores[key.stimuli[row["stimulus_id"]].system].append(row["score"])
     return scores
 
@@ -32,15 +33,42 @@ def test_planted_effects_come_out_of_the_answers(hand_packet):
     scores = by_system(study)
     assert {name: set(found) for name, found in scores.items()} == {"one": {55}, "two": {63}, "three": {35}}
     assert {len(found) for found in scores.values()} == {5 * 3 * 2}
-    assert all(one["finished"] for one in site_of(study).answers.sessions())
+    assert all(one["finished"] for one in site_of(f"{study}.rehearsal").answers.sessions())
+
+
+def test_a_rehearsal_is_apart_from_people(hand_packet):
+    study = hand_packet(prompts=1)
+    text = verbs.simulate(SimulateOptions(str(study), raters=2))
+    assert text.endswith(f"study import study={study}.rehearsal")
+    people = site_of(str(study)).answers
+    assert people.sessions() == [] and people.begin({"language": "en"})["slot"] == 0
+    verbs.take_in(ImportOptions(f"{study}.rehearsal"))
+    folders = schema.Folders.of(f"{study}.rehearsal")
+    assert folders == schema.Folders.of(study).rehearsed() and (folders.key, folders.study) == (
+        schema.Folders.of(study).key,
+        study,
+    )
+    assert folders.responses == study.with_name("study.rehearsal") and (folders.responses / "ratings.jsonl").is_file()
+    assert folders.analysis == study.with_name("study.rehearsal.analysis")
+    assert not (schema.Folders.of(study).responses / "ratings.jsonl").exists()
+
+
+def test_synthetic_raters_do_not_go_where_people_are_asked(hand_packet):
+    study = str(hand_packet(prompts=1))
+    people, rehearsal = site_of(study), site_of(f"{study}.rehearsal")
+    with running(people) as url, pytest.raises(UserError, match="study serve study=.*study.rehearsal"):
+        verbs.simulate(SimulateOptions(study, raters=1, url=f"{url}/"))
+    assert people.answers.sessions() == []
+    with running(rehearsal) as url:
+        for _ in range(2):
+            verbs.simulate(SimulateOptions(study, raters=1, url=f"{url}/"))
+    assert len(rehearsal.answers.sessions()) == 2
 
 
 def test_the_same_seed_hears_the_same(hand_packet, tmp_path):
     study = str(hand_packet(prompts=1))
     verbs.simulate(SimulateOptions(study, raters=4, careless=1))
     first = by_system(study)
-    for path in schema.Folders.of(study).responses.iterdir():
-        path.unlink()
     verbs.simulate(SimulateOptions(study, raters=4, careless=1))
     again = by_system(study)
     assert {name: sorted(found) for name, found in first.items()} == {
@@ -109,9 +137,10 @@ def test_an_unknown_system_or_server_is_a_line(hand_packet):
 def test_withdrawing_by_the_verb(hand_packet):
     study = str(hand_packet())
     verbs.simulate(SimulateOptions(study, raters=2))
-    first = site_of(study).answers.sessions()[0]["session"]
-    assert verbs.withdraw(WithdrawOptions(study, first)).startswith("4 pages deleted")
-    assert {row["session"] for row in site_of(study).answers.rows()} != {first}
+    rehearsal = f"{study}.rehearsal"
+    first = site_of(rehearsal).answers.sessions()[0]["session"]
+    assert verbs.withdraw(WithdrawOptions(rehearsal, first)).startswith("4 pages deleted")
+    assert first not in {row["session"] for row in site_of(rehearsal).answers.rows()}
     with pytest.raises(UserError, match="code=CODE"):
         WithdrawOptions(study)
 
@@ -122,3 +151,8 @@ def test_wrong_options_are_refused(wrong):
         SimulateOptions(**wrong)
     with pytest.raises(UserError):
         dataclasses.replace(ServeOptions(), port=70_000)
+
+
+def test_no_study_is_called_as_a_rehearsal():
+    with pytest.raises(UserError, match=r"out=a\.rehearsal is the name of a rehearsal"):
+        PrepareOptions(run="results/q-v1", out="a.rehearsal")

@@ -33,6 +33,7 @@ class Settings:
     alpha: float = 0.05
     seed: int = 0
     unplanned: tuple[str, ...] = ()  # what of these was decided after the packet was made, in words
+    rehearsal: bool = False  # whether the raters are synthetic
 
     def __post_init__(self) -> None:
         """Refuses unknown rule sets and levels that are none."""

@@ -38,14 +38,13 @@ def read_ratings(folders: Folders) -> list[Rating]:
     ratings = read_lines(Rating, path)
     if not ratings:
         raise UserError(
-            f"there are no ratings in {path}. Import the answers first: magnet-eval study import "
-            f"study={folders.study.name}."
+            f"there are no ratings in {path}. Import the answers first: magnet-eval study import study={folders}."
         )
     own = read_packet(folders).study_id
     if others := {rating.study for rating in ratings} - {own}:
         raise UserError(
             f"{path} has ratings of study {', '.join(sorted(others))}; {folders.study.name} is {own}. "
-            f"Import the answers to this one: magnet-eval study import study={folders.study.name}."
+            f"Import the answers to this one: magnet-eval study import study={folders}."
         )
     return ratings
 
@@ -84,7 +83,10 @@ def settings(packet: Packet, plan: Plan, chosen: AnalyseOptions) -> Settings:
     decided += [("margin", f"{plan.margin:g}", f"{margin:g}"), ("alpha", f"{plan.alpha:g}", f"{alpha:g}")]
     unplanned = tuple(f"{name} {now} (planned: {before})" for name, before, now in decided if now != before)
     systems = tuple(plan.systems)
-    return Settings(packet.study_id, packet.protocol, systems, scales, rules, margin, alpha, chosen.seed, unplanned)
+    rehearsal = Folders.of(chosen.study).rehearsal
+    return Settings(
+        packet.study_id, packet.protocol, systems, scales, rules, margin, alpha, chosen.seed, unplanned, rehearsal
+    )
 
 
 def those_there(runs: Iterable[str]) -> list[str]:

@@ -20,6 +20,10 @@ from magnet_eval.table import table
 def analyse(chosen: AnalyseOptions) -> str:
     """Analyses the ratings of a study and writes STUDY.analysis; the answer in words, with where the rest is."""
     folders = Folders.of(chosen.study)
+    if folders.rehearsal and chosen.into_runs:
+        raise UserError(
+            f"{folders} is a rehearsal: what synthetic raters say does not go into runs. Leave into_runs out."
+        )
     ratings, sessions = output.read_ratings(folders), output.read_sessions(folders)
     decided = output.planned(folders)
     settings = output.settings(read_packet(folders), decided, chosen)
@@ -64,7 +68,8 @@ def _answer(found: Analysis) -> list[str]:
 
 def _left_out(found: Analysis) -> list[str]:
     n, rules = len(found.screening.raters), " + ".join(found.settings.exclusions)
-    lines = [f"{len(found.dropped)} of {n} raters left out ({rules})." if rules else f"All {n} raters kept."]
+    lines = ["A rehearsal: the raters are synthetic."] if found.settings.rehearsal else []
+    lines += [f"{len(found.dropped)} of {n} raters left out ({rules})." if rules else f"All {n} raters kept."]
     lines += [f"{n} ratings left out: {reason}." for reason, n in found.problems.items()]
     lines += [f"Not as planned: {line}." for line in found.settings.unplanned]
     lines += ["Changed by the exclusions: " + line for line in words.changed(found)]

@@ -99,6 +99,7 @@ def methods(analysis: Analysis) -> str:
     name = test_name(settings.protocol, {row.role for row in kept.conditions})
     return " ".join(
         [
+            *(["A rehearsal: no person took part, the raters are synthetic."] if settings.rehearsal else []),
             f"We ran {name} of {n_systems} systems on {n_prompts} prompts ({questions}).",
             _screened(analysis),
             "Means have 95 % intervals for other raters and other prompts alike: from a two-way (rater × prompt) "

@@ -81,7 +81,7 @@ def files_of(chosen: ImportOptions, folders: Folders) -> list[Path]:
     if not found:
         raise UserError(
             f"there are no answers in {folders.responses}. Collect some (magnet-eval study serve study="
-            f"{folders.study.name}), or name files of them with answers=FILE."
+            f"{folders}), or name files of them with answers=FILE."
         )
     return found
 

@@ -24,7 +24,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from magnet_eval.lookup import UserError
-from magnet_eval.study.schema import Packet
+from magnet_eval.study.schema import Folders, Packet
 from magnet_eval.study.server import admin
 from magnet_eval.study.server.answers import Answers
 from magnet_eval.study.server.limits import Allowance
@@ -48,7 +48,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 class Site:
     """What the handlers work with."""
 
-    folder: Path
+    folders: Folders
     packet: Packet
     answers: Answers
     token: str
@@ -59,7 +59,7 @@ class Site:
     def __post_init__(self) -> None:
         """Starts the writer and lists the files, so that no request is ever a path."""
         self.writer = Writer(self.answers)
-        self.files = files_of(self.folder, self.packet)
+        self.files = files_of(self.folders.study, self.packet)
 
     def code(self, session: str) -> str:
         """What shows a platform that a session is finished."""
@@ -104,7 +104,7 @@ async def file(site: Site, request: Request) -> Response:
 
 async def study(site: Site, request: Request) -> Response:
     """That there is a server, and whose."""
-    return JSONResponse({"study_id": site.packet.study_id})
+    return JSONResponse({"study_id": site.packet.study_id, "rehearsal": site.folders.rehearsal})
 
 
 async def begin(site: Site, request: Request) -> Response:

@@ -22,7 +22,7 @@ def site_of(study: str, completion: str = "") -> Site:
     folders = schema.Folders.of(study)
     packet = schema.read_packet(folders)
     answers = Answers(folders.responses / "answers.sqlite", packet, schema.read_assignments(folders))
-    return Site(folders.study, packet, answers, secrets.token_urlsafe(16), completion)
+    return Site(folders, packet, answers, secrets.token_urlsafe(16), completion)
 
 
 def serve(site: Site, host: str, port: int) -> str:
@@ -40,7 +40,7 @@ def serve(site: Site, host: str, port: int) -> str:
     site.writer.close()
     sessions = site.answers.sessions()
     finished = sum(one["finished"] is not None for one in sessions)
-    return f"{len(sessions)} sessions, {finished} finished. Next: magnet-eval study import study={site.folder}"
+    return f"{len(sessions)} sessions, {finished} finished. Next: magnet-eval study import study={site.folders}"
 
 
 @contextmanager

@@ -18,7 +18,7 @@ import numpy as np
 from magnet_eval.lookup import UserError, check
 from magnet_eval.progress import Progress
 from magnet_eval.study.options import SimulateOptions
-from magnet_eval.study.schema import Dimension, Key, Packet, Page
+from magnet_eval.study.schema import Dimension, Folders, Key, Packet, Page
 from magnet_eval.study.server.submission import Answer
 
 MEAN = 55.0  # points of 100 of a system without an effect
@@ -101,6 +101,23 @@ class Ears:
         # The same names give the same draw, whoever asks and in whatever order.
         words = [self.chosen.seed, *b"\0".join(name.encode() for name in names)]
         return np.random.default_rng(words)
+
+
+def checked(url: str, folders: Folders) -> str:
+    """The address of a server of the rehearsal. Raises UserError if people are asked there."""
+    url = url.rstrip("/")
+    if Client(url).send("GET", "/api/study", {}).get("rehearsal") is not True:
+        raise UserError(
+            f"{url} collects the answers of people, among which synthetic ones would be lost. "
+            f"Serve the rehearsal instead: magnet-eval study serve study={folders}."
+        )
+    return url
+
+
+def clear(folders: Folders) -> None:
+    """Removes the answers to an earlier rehearsal."""
+    for path in folders.responses.glob("answers.sqlite*"):
+        path.unlink()
 
 
 def simulate(packet: Packet, key: Key, chosen: SimulateOptions, url: str, progress: Progress) -> list[str]:
