@@ -3,6 +3,7 @@
 import http.client
 import json
 import shutil
+import signal
 import sqlite3
 import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
@@ -197,6 +198,17 @@ def test_a_packet_with_a_file_missing_or_linked_away_is_not_served(hand_packet, 
     stimulus.symlink_to(tmp_path / "elsewhere.wav")
     with pytest.raises(UserError, match="has no stimuli/"):
         serving.site_of(str(study))
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_with_a_line_on_what_was_collected(server, stop):
+    study = server()
+    begin(study.url)
+    study.process.send_signal(stop)
+    assert study.process.wait(timeout=20) == 0
+    assert "1 sessions, 0 finished. Next: magnet-eval study import" in study.log.read_text()
+    responses = study.study.with_name("study.responses")
+    assert [path.name for path in responses.iterdir()] == ["answers.sqlite"], "the log is in the file"
 
 
 def test_a_port_that_is_taken_is_a_line():

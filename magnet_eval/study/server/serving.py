@@ -2,6 +2,7 @@
 
 import logging
 import secrets
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -36,11 +37,29 @@ def serve(site: Site, host: str, port: int) -> str:
     log.info(
         "answers:   %s; stop with Ctrl-C", site.answers.connection.execute("PRAGMA database_list").fetchone()["file"]
     )
-    _uvicorn(site).run(sockets=[listener])
+    with stopped_by_signals(server := _uvicorn(site)):
+        server.run(sockets=[listener])
     site.writer.close()
     sessions = site.answers.sessions()
     finished = sum(one["finished"] is not None for one in sessions)
     return f"{len(sessions)} sessions, {finished} finished. Next: magnet-eval study import study={site.folders}"
+
+
+@contextmanager
+def stopped_by_signals(server: uvicorn.Server) -> Iterator[None]:
+    """Ctrl-C and SIGTERM only end the server, so that what comes after it is done."""
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    # uvicorn raises what stopped it once more at its end, for whoever handled signals before: that would be the death
+    # of the program.
+    before = {one: signal.signal(one, stop) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 @contextmanager
