@@ -319,6 +319,58 @@ SWITCHING = """async () => {
 }"""
 
 
+ENDINGS = """async () => {
+  let now = 0;
+  const context = { state: "running", destination: {}, get currentTime() { return now; } };
+  globalThis.AudioContext = function () { return context; };
+  const connect = (to) => to;
+  globalThis.AudioBufferSourceNode = class { connect = connect; start() {} stop() {} };
+  const nothing = () => {};
+  const gain = { cancelScheduledValues: nothing, setValueAtTime: nothing, linearRampToValueAtTime: nothing };
+  globalThis.GainNode = class { connect = connect; gain = gain; };
+  const { Deck } = await import("./audio.js");
+  const found = {};
+  const play = (name, act) => {
+    now = 0;
+    const deck = new Deck(16000, new Map([["one", { duration: 1 }], ["two", { duration: 1 }]]), nothing);
+    const ended = () => deck.voices.get("one").source.onended();
+    const at = (when) => { now = when; deck.count(); };
+    act(deck, at, ended);
+    const rounded = (value) => Math.round(100 * value) / 100;
+    found[name] = [...deck.heard.values()].map(({ share, seconds }) => [rounded(share), rounded(seconds)]);
+    found[name].push(deck.playing);
+  };
+  const once = (deck) => { deck.loop(false); deck.seek(0.75); deck.toggle("one"); };
+  play("frame between end and event", (deck, at, ended) => { once(deck); at(0.2); at(deck.when + 0.251); ended(); });
+  play("event before the clock", (deck, at, ended) => { once(deck); at(deck.when + 0.22); ended(); });
+  play("another after the end", (deck, at, ended) => { once(deck); at(deck.when + 0.3); deck.toggle("two"); ended(); });
+  play("repeat off in the second round", (deck, at, ended) => {
+    deck.seek(0.5); deck.toggle("one"); at(deck.when + 0.6); deck.toggle("two"); at(deck.when + 0.7);
+    deck.loop(false); at(deck.when + 1.51); ended();
+  });
+  play("repeat on after the end", (deck, at, ended) => { once(deck); at(deck.when + 0.26); deck.loop(true); ended(); });
+  play("repeat on and off after the end", (deck, at, ended) => {
+    once(deck); at(deck.when + 0.26); deck.loop(true); deck.loop(false); at(deck.when + 0.5); ended();
+  });
+  play("repeat on in time", (deck, at) => { once(deck); at(deck.when + 0.2); deck.loop(true); at(deck.when + 0.5); });
+  return found;
+}"""
+
+
+def test_only_what_was_heard_counts_however_late_the_end_is_told(site, listener):
+    page = listener(site(prompts=1).url)
+    tail, nothing = [0.25, 0.25], [0, 0]
+    assert page.evaluate(ENDINGS) == {
+        "frame between end and event": [tail, nothing, False],
+        "event before the clock": [tail, nothing, False],
+        "another after the end": [tail, nothing, False],
+        "repeat off in the second round": [[0.6, 0.6], [0.9, 0.9], False],
+        "repeat on after the end": [tail, nothing, False],
+        "repeat on and off after the end": [tail, nothing, False],
+        "repeat on in time": [[0.5, 0.5], nothing, True],
+    }
+
+
 def test_switching_and_looping_keep_every_sample_in_place(site, listener):
     page = listener(site(prompts=1).url)
     got = page.evaluate(SWITCHING)

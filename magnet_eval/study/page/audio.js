@@ -99,7 +99,7 @@ export class Deck {
   /** Seconds into the sounds, now. */
   get position() {
     if (!this.playing) return this.offset;
-    return (this.offset + Math.max(0, sound(this.rate).currentTime - this.when)) % this.duration;
+    return (this.offset + Math.max(0, Math.min(sound(this.rate).currentTime, this.until) - this.when)) % this.duration;
   }
 
   /** Makes `id` the audible one, from where the others are; pauses if it already is. */
@@ -136,22 +136,30 @@ export class Deck {
   }
 
   loop(on) {
+    this.count();
     this.looping = on;
     for (const { source } of this.voices?.values() ?? []) source.loop = on;
+    if (!on) this.until = Math.min(this.until, this.counted + this.duration - this.#place);
+    else if (this.counted < this.until) this.until = Infinity; // else they are over, and this comes too late
     this.changed();
   }
 
-  /** Adds what was heard since the last count. */
-  count() {
+  /** Adds what was heard since the last count, up to the end: the event that tells of the end comes later. */
+  count(now = sound(this.rate).currentTime) {
     if (!this.playing) return;
-    const now = Math.max(this.when, sound(this.rate).currentTime);
-    const place = (this.offset + this.counted - this.when) % this.duration;
-    this.heard.get(this.current).add(place, now - this.counted);
+    now = Math.min(Math.max(this.when, now), this.until);
+    this.heard.get(this.current).add(this.#place, now - this.counted);
     this.counted = now;
+  }
+
+  /** Seconds into the sounds, at the last count. */
+  get #place() {
+    return (this.offset + this.counted - this.when) % this.duration;
   }
 
   #start(context) {
     this.when = this.counted = context.currentTime + AHEAD;
+    this.until = this.looping ? Infinity : this.when + this.duration - this.offset; // on the hardware's clock
     this.voices = new Map();
     for (const [id, buffer] of this.buffers) {
       const source = new AudioBufferSourceNode(context, { buffer, loop: this.looping, loopEnd: this.duration });
@@ -168,9 +176,8 @@ export class Deck {
   }
 
   #ended() {
-    if (this.looping) return;
-    const left = this.duration - (this.offset + this.counted - this.when) % this.duration;
-    this.heard.get(this.current).add(this.duration - left, left);
+    this.count(this.looping ? undefined : this.until); // the clock may stand a little before the end
+    for (const { source } of this.voices.values()) source.stop();
     this.voices = null;
     this.offset = 0;
     this.changed();
