@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import re
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -9,6 +10,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from magnet_eval.study import schema
+from magnet_eval.study.packet.sounds import MTIME
 from magnet_eval.study.server.serving import site_of
 
 pytest.importorskip("playwright", reason="needs the package playwright")
@@ -262,16 +264,55 @@ def test_axe_finds_nothing_in_light_and_in_dark(site, listener):
     clean_at("1 of 1 slots finished")
 
 
-def test_without_a_server_the_answers_are_a_file(hand_packet, listener):
-    study = hand_packet(protocol="acr", prompts=2)
+@pytest.fixture
+def static_host():
+    """Serves folders without our server, as any web host does; their addresses."""
+    hosts = []
 
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *words):
             pass
 
-    host = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=study))
-    threading.Thread(target=host.serve_forever, daemon=True).start()
-    page = listener(f"http://127.0.0.1:{host.server_port}/?slot=2&code=P7&lang=de", errors=False)
+    def start(folder):
+        hosts.append(ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder)))
+        threading.Thread(target=hosts[-1].serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{hosts[-1].server_port}/"
+
+    yield start
+    for host in hosts:
+        host.shutdown()
+        host.server_close()
+
+
+def test_a_packet_that_was_made_anew_is_not_taken_from_the_cache(hand_packet, static_host, listener):
+    study = hand_packet(protocol="acr", prompts=1)
+
+    def publish(**changes):
+        for name, (old, new) in changes.items():
+            path = next(study.rglob(name.replace("_", ".")))
+            path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+        for path in study.rglob("*"):
+            os.utime(path, (MTIME, MTIME))
+
+    publish()
+    url = static_host(study)
+    page = listener(url, errors=False)
+    page.get_by_role("button", name="Start").wait_for()
+    page.goto("about:blank")
+    publish(
+        packet_json=("Which sounds better?", "Another study"),
+        en_json=('"Start"', '"Set off"'),
+        screens_js=('h("h1", {}, t("welcome"))', 'h("h1", {}, "New page")'),
+    )
+    page.goto(url)
+    page.get_by_role("button", name="Set off").wait_for()
+    page.get_by_role("heading", name="New page").wait_for()
+    assert page.title() == "Another study"
+
+
+def test_without_a_server_the_answers_are_a_file(hand_packet, static_host, listener):
+    study = hand_packet(protocol="acr", prompts=2)
+    page = listener(f"{static_host(study)}?slot=2&code=P7&lang=de", errors=False)
     page.get_by_role("checkbox").check()
     page.get_by_role("button", name="Beginnen").click()
     for name in ("Nächste Seite", "Abschließen"):
@@ -281,8 +322,6 @@ def test_without_a_server_the_answers_are_a_file(hand_packet, listener):
         go_on(page, name)
     with page.expect_download() as download:
         page.get_by_text("Meine Antworten herunterladen").click()
-    host.shutdown()
-    host.server_close()
     document = json.loads(download.value.path().read_text(encoding="utf-8"))
     answers = site_of(study).answers
     session = answers.add(document)

@@ -72,7 +72,7 @@ def test_stimuli_are_kept_and_answers_are_not(site):
     study = site()
     name = study.packet.pages[0].stimuli[0]
     assert "immutable" in ask(study.url, "GET", f"/stimuli/{name}.wav")[1]["cache-control"]
-    assert ask(study.url, "GET", "/packet.json")[1]["cache-control"] == "no-cache"
+    assert ask(study.url, "GET", "/packet.json")[1]["cache-control"] == "no-store"
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import { Library, sound } from "./audio.js";
 import { Rating } from "./rating.js";
 import { headphones, thanks, welcome } from "./screens.js";
-import { Refused, Session, assignments, hasServer } from "./session.js";
+import { Refused, Session, assignments, hasServer, outdated } from "./session.js";
 import { h, heading, json, local, notice, pause, progress, show, speak, t } from "./ui.js";
 
 const REFUSALS = { 404: "new_session", 410: "new_session" };
@@ -18,7 +18,9 @@ async function main() {
   const preferred = [asked, ...navigator.languages].map(wanted).find(Boolean) ?? packet.languages[0];
   await speak(preferred);
   heading(packet.title, packet.languages);
-  const session = new Session(packet, await hasServer(lost));
+  const online = await hasServer(lost);
+  if (!online && (await outdated())) return location.reload();
+  const session = new Session(packet, online);
   if (session.state.language) await speak(session.state.language);
   const note = await session.resume(lost).catch(refusal);
   if (!session.begun) await begin(packet, session, note);

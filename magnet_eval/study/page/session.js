@@ -156,9 +156,20 @@ export async function hasServer(lost) {
   }
 }
 
+/** Whether the browser had kept files of the page of which its host has newer ones; now it has these. */
+export async function outdated() {
+  if (performance.getEntriesByType("navigation")[0].type === "reload") return false; // once is enough
+  const loaded = performance.getEntriesByType("resource").map(({ name }) => name);
+  const files = [location.href, ...loaded.filter((name) => /\.(js|css)$/.test(name))];
+  const text = async (url, cache) => (await fetch(url, { cache })).text();
+  // Not no-cache: all packets have the same dates, and a host that compares dates would find nothing new.
+  const changed = files.map(async (url) => (await text(url, "force-cache")) !== (await text(url, "reload")));
+  return Promise.all(changed).then((all) => all.some(Boolean), () => false);
+}
+
 /** slot -> order: [{page_id, stimuli}], from assignments.csv, whose fields need no quotes. */
 export async function assignments() {
-  const text = await (await fetch("assignments.csv")).text();
+  const text = await (await fetch("assignments.csv", { cache: "no-store" })).text();
   const [header, ...rows] = text.trim().split(/\r?\n/).map((line) => line.split(","));
   const column = Object.fromEntries(header.map((name, index) => [name, index]));
   const slots = new Map();

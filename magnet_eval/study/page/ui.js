@@ -17,9 +17,9 @@ export async function speak(language) {
 /** The one of {language: text} that the document speaks, or else its first. */
 export const local = (texts) => texts[document.documentElement.lang] ?? Object.values(texts)[0];
 
-/** A JSON file of the packet. */
+/** A JSON file of the packet. Never from the browser's cache: all packets have the same dates, so it would stay for years. */
 export async function json(url) {
-  const response = await fetch(url);
+  const response = await fetch(url, { cache: "no-store" });
   if (!response.ok) throw new Error(`${url}: ${response.status}`);
   return response.json();
 }

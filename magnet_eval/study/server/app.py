@@ -98,7 +98,8 @@ async def file(site: Site, request: Request) -> Response:
     name = request.path_params["name"]
     if name not in site.files:
         raise HTTPException(404)
-    kept = "public, max-age=31536000, immutable" if name.startswith("stimuli/") else "no-cache"
+    # Not no-cache: all packets have the same dates, so that a new one of the same size would be taken for the old one.
+    kept = "public, max-age=31536000, immutable" if name.startswith("stimuli/") else "no-store"
     return FileResponse(site.files[name], headers={"cache-control": kept})
 
 
