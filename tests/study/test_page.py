@@ -229,6 +229,20 @@ def test_a_phone(site, listener, protocol, answer, scores):
     assert [row["score"] for row in stored(study)] == scores
 
 
+def test_a_phone_says_what_the_ends_of_each_slider_mean(site, listener):
+    study = site(prompts=1)
+    page = listener(study.url, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    begin(page)
+    page.get_by_role("button", name="Continue").click()
+    rows(page).first.wait_for()
+    for sound in rows(page).all():
+        assert [sound.get_by_text(end, exact=True).is_visible() for end in ("Bad", "Excellent")] == [True, True]
+    clean(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.set_viewport_size({"width": 1200, "height": 800})
+    assert page.get_by_text("Bad", exact=True).locator("visible=true").count() == 1, "above all sliders"
+
+
 def test_axe_finds_nothing_in_light_and_in_dark(site, listener):
     study = site(prompts=1, headphones=1, slots=1)
     page = listener(study.url, color_scheme="light")

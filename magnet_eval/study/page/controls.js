@@ -43,9 +43,11 @@ function slider(dimension, name, changed) {
     type: "range", min: low, max: high, step: dimension.step, value: middle, disabled: true,
     class: "rating unrated", "aria-label": t("rating_of", { sound: name }), "aria-valuetext": t("unheard"),
   });
+  const labels = local(dimension.labels);
+  const ends = h("div", { class: "ends", "aria-hidden": "true" }, h("span", {}, labels[0]), h("span", {}, labels.at(-1)));
   const output = h("span", { class: "value", "aria-hidden": "true" }, h("span", { class: "none" }, t("unheard")));
   const control = {
-    element: h("div", { class: "slider" }, h("div", { class: "track" }, input), output),
+    element: h("div", { class: "slider" }, h("div", { class: "track" }, input, ends), output),
     answered: false,
     get value() {
       return Number(input.value);
