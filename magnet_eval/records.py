@@ -127,6 +127,7 @@ class ClipScore(Record):
     prompt_id: str
     metric: str
     value: float
+    preset: str = ""  # named numerics
 
 
 @dataclass(frozen=True)

@@ -184,7 +184,9 @@ class Scorer:
             if found:
                 self.warn_of_few(metric, label, found)
                 self.add(metric, label, found, floor=found.floor, params=self.params(metric, against))
-                self.clip_rows += [ClipScore(label, name, metric.name, value) for name, value in found.per_clip.items()]
+                self.clip_rows += [
+                    ClipScore(label, name, metric.name, value, metric.preset) for name, value in found.per_clip.items()
+                ]
         compared = {}
         for label, versus in self.pairs() if metric.comparable else ():
             if systems[label] and systems[versus]:

@@ -1,9 +1,10 @@
 """What a report is made from: the records of one run folder, read once, and each system's looks."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from magnet_eval import speed
 from magnet_eval.config import CONTROLS
@@ -60,15 +61,20 @@ class Data:
     systems: dict[str, System]  # by label, in the order of the protocol
     clips: dict[str, list[Clip]]  # by system
     scores: list[Score]
-    clip_scores: list[ClipScore]
+    clip_scores: list[ClipScore]  # as in ``told_apart``
     timings: list[Timing]
     agreements: list[Score]  # correlations of metrics with ratings: of all systems together
     unread: list[str]  # a line for each file of which this version cannot read all
 
+    @cached_property
+    def told_apart(self) -> list[Score]:
+        """All scores, those of a metric that was computed by several presets as metrics of their own."""
+        return told_apart(self.scores, self.scores)
+
     @property
     def plain(self) -> list[Score]:
         """Scores of the audio and of people, no differences."""
-        return [row for row in self.scores if not row.versus and row.metric not in speed.METRICS]
+        return [row for row in self.told_apart if not row.versus and row.metric not in speed.METRICS]
 
     @property
     def quality(self) -> list[Score]:
@@ -78,7 +84,7 @@ class Data:
     @property
     def comparisons(self) -> list[Score]:
         """Differences between two systems' audio."""
-        return [row for row in self.scores if row.versus and not is_people(row)]
+        return [row for row in self.told_apart if row.versus and not is_people(row)]
 
     @property
     def people(self) -> list[Score]:
@@ -180,7 +186,8 @@ def load(run_folder: RunFolder | Path) -> Data:
     families = families or {row.system: "" for row in scores if row not in agreements}
     return Data(
         folder, manifest, prompts, looks(families), {label: reader.clips(label, prompts) for label in families},
-        [row for row in scores if row.system in families], reader.lines(ClipScore, "clip_scores.jsonl"),
+        [row for row in scores if row.system in families],
+        told_apart(reader.lines(ClipScore, "clip_scores.jsonl"), scores),
         reader.lines(Timing, "timings.jsonl"), agreements, reader.unread,
     )  # fmt: skip
 
@@ -190,8 +197,33 @@ def family_of(entry: Mapping[str, Any]) -> str:
     return str(entry.get("family") or entry.get("model", {}).get("family", ""))
 
 
+P = TypeVar("P", Score, ClipScore)
+
+
+def told_apart(rows: Sequence[P], scores: Iterable[Score]) -> list[P]:
+    """The rows; where ``scores`` hold a metric by several presets, as metrics "name@preset", so labelled."""
+    presets: dict[str, set[str]] = {}
+    for row in scores:
+        if row.preset and not is_people(row):
+            presets.setdefault(row.metric, set()).add(row.preset)
+    several = {metric for metric, names in presets.items() if len(names) > 1}
+    return [renamed(row) if row.metric in several and row.preset else row for row in rows]
+
+
+def renamed(row: P) -> P:
+    """A row as one of the metric "name@preset"."""
+    metric = f"{row.metric}@{row.preset}"
+    label = f"{row.label}, {row.preset}" if isinstance(row, Score) else None
+    return replace(row, metric=metric, **({"label": label} if label else {}))  # type: ignore[arg-type]
+
+
+def name_of(metric: str) -> str:
+    """The registered name of a metric as in ``told_apart``."""
+    return metric.partition("@")[0]
+
+
 def shown_label(row: Score) -> str:
     """A metric's label; that of a tiny metric says so."""
-    known = METRICS.get(row.metric)
+    known = METRICS.get(name_of(row.metric))
     is_tiny = known.tiny if known else "tiny" in f"{row.metric} {row.preset}".lower()
     return f"{row.label} (tiny)" if is_tiny and "tiny" not in row.label.lower() else row.label

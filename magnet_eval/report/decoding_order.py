@@ -4,6 +4,7 @@ A token that a later iteration hides and draws again counts where it was drawn f
 the same picture of their spans).
 """
 
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -24,6 +25,8 @@ def orders(data: Data) -> tuple[str, dict[str, np.ndarray]]:
     folders = {label: data.folder.path / label / "order" for label in data.systems}
     folders = {label: folder for label, folder in folders.items() if folder.is_dir()}
     for prompt in data.prompts if folders else ():
+        if ".." in Path(prompt.id).parts or Path(prompt.id).is_absolute():
+            continue  # a run from elsewhere may read no file outside its folder
         files = {label: data.folder.order(label, prompt.id) for label in folders}
         found = {label: order for label, path in files.items() if (order := read(path)) is not None}
         if len(found) > len(best):

@@ -4,12 +4,11 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from magnet_eval import speed
 from magnet_eval.generators.files import origin
 from magnet_eval.generators.parts import FOREIGN
 from magnet_eval.metrics import METRICS
 from magnet_eval.records import Clip
-from magnet_eval.report.data import Data, shown_label
+from magnet_eval.report.data import Data, name_of, shown_label
 
 
 def provenance(data: Data) -> dict[str, Any]:
@@ -34,7 +33,8 @@ def provenance(data: Data) -> dict[str, Any]:
         "Number format": protocol.get("generation", {}).get("dtype", ""),
         "Prompts": f"{len(data.prompts)}, ids hash {manifest['ids_hash']}" if "ids_hash" in manifest else "",
     }
-    facts = [f"{name} v{version}", f"{len(data.systems)} systems × {len(data.prompts)} prompts", when]
+    size = f"{len(data.systems)} systems" + (f" × {len(data.prompts)} prompts" if data.prompts else "")
+    facts = [f"{name} v{version}", size, when]
     return {
         "title": protocol.get("title") or f"{name}: comparison of {len(data.systems)} systems",
         "facts": [fact for fact in [*facts, made["Hardware"]] if fact],
@@ -81,7 +81,7 @@ def lengths(data: Data) -> list[str]:
 def definitions(data: Data) -> list[dict[str, str]]:
     """What the shown metrics are and where they come from."""
     rows = {row.metric: row for row in data.quality}
-    known = [(rows[name], METRICS[name]) for name in rows if name in METRICS and name not in speed.METRICS]
+    known = [(row, METRICS[name_of(metric)]) for metric, row in rows.items() if name_of(metric) in METRICS]
     return [
         {"name": shown_label(row), "text": metric.description, "paper": metric.paper, "preset": row.preset}
         for row, metric in known

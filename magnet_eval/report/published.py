@@ -11,7 +11,7 @@ import yaml
 
 from magnet_eval import config, zoo
 from magnet_eval.records import Score
-from magnet_eval.report.data import Data, shown_label
+from magnet_eval.report.data import Data, name_of, shown_label
 from magnet_eval.report.numbers import interval_text, number, value_text
 from magnet_eval.typed import typed
 
@@ -71,8 +71,9 @@ def tables(protocol: str) -> Iterator[dict[str, Any]]:
 def _rows(data: Data, table: dict[str, Any]) -> Iterator[Beside]:
     for row in data.quality:
         model = data.manifest.get("systems", {}).get(row.system, {})
-        published = table["scores"].get(model.get("name"), {}).get(row.metric)
-        if published is None or row.preset != table["presets"][row.metric] or _is_other(data, row):
+        name = name_of(row.metric)
+        published = table["scores"].get(model.get("name"), {}).get(name)
+        if published is None or row.preset != table["presets"][name] or _is_other(data, row):
             continue
         yield _row(row, published, table)
 
@@ -80,7 +81,7 @@ def _rows(data: Data, table: dict[str, Any]) -> Iterator[Beside]:
 def _is_other(data: Data, row: Score) -> bool:
     """Whether the model is not the one that ships, with its settings, or the metric's network not the preset's."""
     protocol, model = data.manifest["protocol"], data.manifest.get("systems", {}).get(row.system, {})
-    given = protocol.get("metrics", {}).get(row.metric, {}).get("weights")
+    given = protocol.get("metrics", {}).get(name_of(row.metric), {}).get("weights")
     standing = row.params.get("weights")  # of the network's file, by its hash
     if standing == "other" or (given and standing != "published"):
         return True

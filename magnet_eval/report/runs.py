@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from magnet_eval.lookup import UserError
 from magnet_eval.records import is_people
+from magnet_eval.speed import METRICS
 from magnet_eval.store import RunFolder, write_atomic
 
 INDEX = "index.html"
@@ -26,7 +27,7 @@ def facts(folder: RunFolder) -> dict[str, Any]:
         return {"run": str(folder.path), **empty, "protocol": str(error)}
     protocol, history = manifest.get("protocol") or {}, manifest.get("history") or [{}]
     hardware = manifest.get("environment", {}).get("hardware", {})
-    scores = [row for row in folder.scores() if not row.versus and not is_people(row)]
+    scores = [row for row in folder.scores() if not row.versus and not is_people(row) and row.metric not in METRICS]
     return {
         "run": str(folder.path),
         "date": str(history[-1].get("at", ""))[:16].replace("T", " "),

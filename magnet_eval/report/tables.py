@@ -72,7 +72,7 @@ def is_significant(row: Score) -> bool:
 def difference(data: Data, system: str, versus: str, metric: str) -> Score | None:
     """The comparison row of two systems, whichever way round it was made."""
     pairs = {(system, versus), (versus, system)}
-    rows = [row for row in data.scores if row.metric == metric and (row.system, row.versus) in pairs]
+    rows = [row for row in data.told_apart if row.metric == metric and (row.system, row.versus) in pairs]
     return rows[-1] if rows else None
 
 

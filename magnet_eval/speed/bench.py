@@ -10,7 +10,7 @@ from typing import Any
 
 from magnet_eval import speed
 from magnet_eval.config import Model, Speed
-from magnet_eval.environment import environment
+from magnet_eval.environment import command, environment
 from magnet_eval.lookup import UserError
 from magnet_eval.progress import Progress, silent
 from magnet_eval.records import Score
@@ -132,6 +132,11 @@ def bench(
     return session.scores
 
 
+def bench_alone(rows: Rows) -> dict[str, Any]:
+    """What the manifest of a run without clips says of how it was made."""
+    return {"protocol": {"name": rows.protocol, "version": rows.version}, "command": command()}
+
+
 def without(sessions: Sequence[dict[str, Any]], labels: Collection[str]) -> Iterator[dict[str, Any]]:
     """Facts of earlier sessions, as far as something of them is kept where these systems are timed again."""
     for facts in sessions:
@@ -166,5 +171,6 @@ def keep(
         timed={**manifest.get("timed", {}), **done},
         speed=[*without(manifest.get("speed", []), models), session.facts()],
         systems={**named, **new},
+        **({} if "protocol" in manifest else bench_alone(session.rows)),
     )
     run.add_history("bench", environment(), systems=list(done))

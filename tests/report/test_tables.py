@@ -1,8 +1,12 @@
 """Tables from rows: columns by metric, marks, dashes."""
 
+import json
+from dataclasses import replace
+
 from magnet_eval import report
+from magnet_eval.records import Score
 from magnet_eval.report import data as report_data
-from magnet_eval.report import tables
+from magnet_eval.report import formats, html, tables
 from magnet_eval.report.numbers import DASH
 
 
@@ -83,3 +87,29 @@ def test_colours_depend_on_the_place_alone():
         "s",
     )
     assert len({(system.colour, system.marker) for system in many.values()}) == 16
+
+
+def test_presets_of_one_metric_are_metrics_of_their_own(run, tmp_path):
+    """In tables, sentences, figures and clip scores: "name@preset", labelled with the preset."""
+    other = [
+        replace(row, preset="v2", value=row.value + 1.0) for row in run.scores() if row.metric == "fad_musicnn_tiny"
+    ]
+    run.replace_scores([*run.scores(), *other], lambda row: True)
+    rows = [replace(row, preset=preset, value=row.value + i)
+            for row in run.clip_scores() for i, preset in enumerate(("v1", "v2"))]  # fmt: skip
+    run.write_clip_scores(rows)
+    data = report_data.load(run)
+    assert [column.label for column in tables.quality(data).columns][::2] == [
+        "FAD-musicnn, v1 (tiny)", "FAD-musicnn, v2 (tiny)",
+    ]  # fmt: skip
+    for metric in ("fad_musicnn_tiny@v1", "fad_musicnn_tiny@v2"):
+        assert len({row.value for row in data.quality if row.metric == metric}) == 3
+    page = html.build(run, tmp_path / "page.html").read_text()
+    assert "Best FAD-musicnn, v1 (tiny)" in page and "Best FAD-musicnn, v2 (tiny)" in page
+    assert {row.metric for row in formats_rows(data)} >= {"fad_musicnn_tiny"}
+    assert "@" not in "".join(row.metric for row in formats_rows(data))
+
+
+def formats_rows(data):
+    """What the machine-readable formats hold: the records as they are."""
+    return [Score(**{**row, "params": {}}) for row in json.loads(formats.as_json(data))["scores"]]

@@ -256,6 +256,7 @@ def test_a_call_that_sets_up_again_what_another_system_needed_does_not_count(fak
 def test_facts_of_the_device_are_in_the_manifest(fake, time_them, run):
     time_them({"a": fake(1.0)}, batches=[1], repeats=1)
     found = run.manifest()["speed"][0]["devices"]["cpu"]
+    assert run.manifest()["protocol"] == {"name": "quick", "version": 1}  # of a bench alone
     assert found["flags"]["threads"] >= 1 and "math" in found["flags"]["attention"]
     assert found["before"]["load"] >= 0 and found["after"]["load"] >= 0
 

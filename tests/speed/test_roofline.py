@@ -9,8 +9,8 @@ from magnet_eval.speed import ceilings, cost, roofline
 
 PROTOCOL = ("quick", 1)
 LIMITS = {"float32": ceilings.Ceilings(1e9, 1e8), "float16": ceilings.Ceilings(4e9, 1e8)}
-LM = {"dim": 8, "num_heads": 2, "num_layers": 2, "hidden_scale": 4, "n_q": 2, "card": 16, "text_dim": 6, "subcodes_context": 2,
-      "dtype": "float16"}  # fmt: skip
+LM = {"dim": 8, "num_heads": 2, "num_layers": 2, "hidden_scale": 4, "n_q": 2, "card": 16, "text_dim": 6,
+      "subcodes_context": 2, "dtype": "float16"}  # fmt: skip
 SHAPES = {
     "kind": "autoregressive", "frame_rate": 10, "unit": 1, "segment": 100, "stride": 60, "ar_guided": True, "lm": LM,
     "text": {"dim": 6, "inner": 6, "hidden": 12, "layers": 1, "gated": False, "dtype": "float32"},

@@ -45,18 +45,18 @@ def agreements(
 def _by_clip(
     grid: Grid, scores: Sequence[Score], clip_scores: Sequence[ClipScore], rng: np.random.Generator
 ) -> Iterator[Agreement]:
-    known = {row.metric: row for row in scores if not row.versus}
-    for metric in dict.fromkeys(row.metric for row in clip_scores):
-        values = _of_clips(grid, [row for row in clip_scores if row.metric == metric])
+    known = {key: row for row in scores if not row.versus for key in ((row.metric, row.preset), (row.metric, ""))}
+    for metric, preset in dict.fromkeys((row.metric, row.preset) for row in clip_scores):
+        values = _of_clips(grid, [row for row in clip_scores if (row.metric, row.preset) == (metric, preset)])
         rated = np.isfinite(values) & np.isfinite(grid.values[: grid.n_systems]).any(axis=1)
-        row = known.get(metric)
+        row = known.get((metric, preset))
         sign = -1 if row is not None and row.better == "lower" else 1
         value = rank_correlation(sign * values[rated], _means(grid)[rated])
         if value is not None:
             low, high = _interval(_resampled_by_clip(grid, sign * values, rng))
             prompts = tuple(np.array(grid.prompts)[rated.any(axis=0)].tolist())
-            preset, label = (row.preset, row.label) if row is not None else ("", metric)
-            yield Agreement(grid.dimension, metric, preset, label, "clip", value, low, high, int(rated.sum()), prompts)
+            of, label = (row.preset, row.label) if row is not None else (preset, metric)
+            yield Agreement(grid.dimension, metric, of, label, "clip", value, low, high, int(rated.sum()), prompts)
 
 
 def _by_system(grid: Grid, scores: Sequence[Score], rng: np.random.Generator) -> Iterator[Agreement]:
