@@ -51,6 +51,9 @@ def test_a_rehearsal_is_apart_from_people(hand_packet):
     assert folders.responses == study.with_name("study.rehearsal") and (folders.responses / "ratings.jsonl").is_file()
     assert folders.analysis == study.with_name("study.rehearsal.analysis")
     assert not (schema.Folders.of(study).responses / "ratings.jsonl").exists()
+    verbs.simulate(SimulateOptions(str(study), raters=1))
+    assert len(site_of(f"{study}.rehearsal").answers.sessions()) == 1, "in place of the earlier ones"
+    assert not (folders.responses / "ratings.jsonl").exists()
 
 
 def test_synthetic_raters_do_not_go_where_people_are_asked(hand_packet):

@@ -115,8 +115,8 @@ def checked(url: str, folders: Folders) -> str:
 
 
 def clear(folders: Folders) -> None:
-    """Removes the answers to an earlier rehearsal."""
-    for path in folders.responses.glob("answers.sqlite*"):
+    """Removes the answers to an earlier rehearsal, and the ratings that were made of them."""
+    for path in [*folders.responses.glob("answers.sqlite*"), *folders.responses.glob("ratings.jsonl")]:
         path.unlink()
 
 
