@@ -21,7 +21,7 @@ from magnet_eval.environment import command, environment
 from magnet_eval.lookup import UserError, check
 from magnet_eval.progress import Progress, silent
 from magnet_eval.prompts import check_ids
-from magnet_eval.records import Clip, Prompt
+from magnet_eval.records import PEOPLE, Clip, ClipScore, Prompt, Score, is_people
 from magnet_eval.store import RunFolder, ids_hash, writing
 from magnet_eval.typed import typed
 
@@ -71,7 +71,8 @@ def compare(
         )
     entrants = entrants_of(sources, systems)
     prompts = common_prompts(sources, entrants)
-    notes = [*differences(sources), *dropped(entrants, prompts)]
+    own = list(own_rows(entrants))
+    notes = [*differences(sources), *dropped(entrants, prompts), *studies(own)]
     for note in notes:
         log.warning("%s", note)
     protocol = joined(sources, entrants)
@@ -82,7 +83,8 @@ def compare(
         out.update_manifest(**description(protocol, entrants, prompts, notes))
         for entrant in entrants:
             take_over(entrant, out, prompts)
-        out.replace_scores(speed_rows(entrants), lambda row: row.metric in speed.METRICS)
+        out.replace_scores(own, lambda row: row.metric in speed.METRICS or is_people(row))
+        out.write_clip_scores(ratings(entrants, prompts))
         out.write_timings(
             replace(timing, system=entrant.label)
             for entrant in entrants
@@ -273,10 +275,30 @@ def link(source: Path, target: Path) -> None:
             shutil.copyfile(source, target)
 
 
-def speed_rows(entrants: Sequence[Entrant]) -> Iterator[Any]:
-    """The runs' own rows of speed, under the labels of the comparison."""
+def own_rows(entrants: Sequence[Entrant]) -> Iterator[Score]:
+    """The runs' own rows of speed and of people, under the labels of the comparison: they are no judge's of its clips.
+
+    How well metrics agree with people is left out: it was computed from other scores.
+    """
     for entrant in entrants:
         names = {other.old: other.label for other in entrants if other.source is entrant.source}
         for row in entrant.source.folder.scores():
-            if row.system == entrant.old and row.metric in speed.METRICS and (not row.versus or row.versus in names):
+            kept = row.metric in speed.METRICS or row.metric.startswith(PEOPLE)
+            if kept and row.system == entrant.old and (not row.versus or row.versus in names):
                 yield replace(row, system=entrant.label, versus=names.get(row.versus, ""))
+
+
+def ratings(entrants: Sequence[Entrant], prompts: Sequence[Prompt]) -> Iterator[ClipScore]:
+    """The mean answers of people about the clips."""
+    known = {prompt.id for prompt in prompts}
+    for entrant in entrants:
+        for row in entrant.source.folder.clip_scores():
+            if row.metric.startswith(PEOPLE) and row.system == entrant.old and row.prompt_id in known:
+                yield replace(row, system=entrant.label)
+
+
+def studies(rows: Sequence[Score]) -> Iterator[str]:
+    """A word of warning where people's ratings come from several listening tests."""
+    names = sorted({row.protocol for row in rows if row.metric.startswith(PEOPLE)})
+    if len(names) > 1:
+        yield f"ratings come from {len(names)} listening tests ({', '.join(names)}), not from the same listeners"

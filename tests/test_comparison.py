@@ -11,7 +11,7 @@ from magnet_eval import audio, cli, comparison, config
 from magnet_eval.lookup import UserError
 from magnet_eval.metrics import METRICS, Metric
 from magnet_eval.metrics.alignment import cosine_score
-from magnet_eval.records import Clip, Prompt, Score, Timing
+from magnet_eval.records import Clip, ClipScore, Prompt, Score, Timing, is_people
 from magnet_eval.store import RunFolder, file_hash
 
 METRIC = Metric(
@@ -100,6 +100,25 @@ def test_timings_come_along_under_the_new_labels(fakes):
         "good (fake-v1)",
     ]
     assert sorted(timing.system for timing in out.timings()) == ["good (fake-v1 2)", "good (fake-v1)"]
+
+
+def test_ratings_come_along_and_several_tests_are_a_warning(fakes):
+    for place, system, study in (("one", "good", "a"), ("two", "noisy", "b")):
+        run = make_run(fakes, f"results/{place}", {system: 0.1}, range(4))
+        of_clips = [ClipScore(system, f"p{i}", "people_ovl", 60.0 + i) for i in (0, 9)]
+        rows = [Score(f"study {study}", 1, system, metric, "OVL (people)", 61.0, "", "higher", 12)
+                for metric in ("people_ovl", "agrees_ovl")]  # fmt: skip
+        run.replace_scores(rows, lambda _: True)
+        run.write_clip_scores(of_clips)
+    out = comparison.compare(["results/one", "results/two"], RunFolder("results/comparison"))
+    rated = [row for row in out.scores() if is_people(row)]
+    assert [(row.system, row.metric, row.value) for row in rated] == [
+        ("good", "people_ovl", 61.0), ("noisy", "people_ovl", 61.0),
+    ]  # fmt: skip
+    assert {(row.system, row.prompt_id) for row in out.clip_scores() if is_people(row)} == {
+        ("good", "p0"), ("noisy", "p0"),
+    }  # fmt: skip
+    assert any("2 listening tests (study a, study b)" in line for line in out.manifest()["warnings"])
 
 
 def test_a_comparison_is_made_again_in_its_place(fakes):
