@@ -9,12 +9,22 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 LEVEL = 0.95
+BLOCK = 2**20  # resampled clips at a time: what a draw of thousands of resamples holds in memory
 
 
 def resampled_counts(n: int, n_resamples: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """How often each of ``n`` clips stands in each bootstrap resample: integers [n] that sum to n."""
     for _ in range(n_resamples):
         yield np.bincount(rng.integers(n, size=n), minlength=n)
+
+
+def row_blocks(n_rows: int, n_columns: int) -> Iterator[int]:
+    """Sizes of blocks of rows of at most BLOCK numbers each, or four rows; the last one may be smaller.
+
+    Multiples of four, so that drawing small integers by blocks gives those that drawing them at once does.
+    """
+    size = 4 * max(1, BLOCK // (4 * n_columns))
+    yield from (min(size, n_rows - start) for start in range(0, n_rows, size))
 
 
 def interval(value: float, resampled: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
@@ -36,9 +46,9 @@ def bootstrap_mean(
     values = np.asarray(values, dtype=np.float64)
     if len(values) < 2:
         raise ValueError(f"an interval needs at least 2 clips, got {len(values)}")
-    counts = rng.multinomial(len(values), np.full(len(values), 1 / len(values)), size=n_resamples)
-    mean = float(values.mean())
-    low, high = interval(mean, counts @ values / len(values), level)
+    shares, mean = np.full(len(values), 1 / len(values)), float(values.mean())
+    sums = [rng.multinomial(len(values), shares, size=size) @ values for size in row_blocks(n_resamples, len(values))]
+    low, high = interval(mean, np.concatenate(sums) / len(values), level)
     return mean, low, high
 
 
@@ -54,10 +64,11 @@ def permutation_p(observed: float, permuted: np.ndarray) -> float:
 def sign_flip_test(differences: np.ndarray, rng: np.random.Generator, n_permutations: int = 9999) -> float:
     """Two-sided p-value that paired differences [n] have mean 0, by flipping their signs at random."""
     differences = np.asarray(differences, dtype=np.float64)
-    signs = rng.integers(0, 2, size=(n_permutations, len(differences)), dtype=np.int8) * 2 - 1
-    parts = np.array_split(signs, 16)  # a product takes its signs as float64: not all of them at once
-    means = np.concatenate([part @ differences for part in parts]) / len(differences)
-    return permutation_p(float(differences.mean()), means)
+    n, sums = len(differences), []
+    for size in row_blocks(n_permutations, n):
+        signs = rng.integers(0, 2, size=(size, n), dtype=np.int8) * 2 - 1
+        sums.append(signs @ differences)
+    return permutation_p(float(differences.mean()), np.concatenate(sums) / n)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
