@@ -10,7 +10,8 @@
     results/cache/<key>.npz, <key>.json               embeddings and scores, by content
 
 A key is a hash of content, never of names or paths. Whole files are replaced through a temporary name and a rename;
-files that grow are appended line by line, and a line torn by a crash is left out when they are read again.
+files that grow are appended line by line, and a line torn by a crash is left out when they are read again. What a
+killed process leaves under a temporary name goes when the next one takes the lock.
 """
 
 import contextlib
@@ -22,13 +23,14 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from magnet_eval.lookup import UserError
 from magnet_eval.records import Clip, ClipScore, Prompt, Record, Score, Timing, to_jsonl
 
 log = logging.getLogger(__name__)
 R = TypeVar("R", bound=Record)
+TEMPORARY = ".tmp"  # how the hidden names of unfinished files end, those of audio.write too
 
 
 def content_key(*parts: Any) -> str:
@@ -67,7 +69,7 @@ def writing(path: Path) -> Iterator[None]:
 
 def write_atomic(path: Path, content: str | bytes) -> None:
     """Writes a whole file or nothing: temporary name in the same folder, fsync, rename. Raises DiskError."""
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    temporary = path.with_name(f".{os.getpid()}-{path.name}{TEMPORARY}")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -86,13 +88,32 @@ def append_lines(path: Path, records: Iterable[Record]) -> None:
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab+") as file:
-            file.seek(0)
-            content = file.read()
-            if content and not content.endswith(b"\n"):
-                file.truncate(content.rfind(b"\n") + 1)
+            cut_torn_line(file)
             file.write(to_jsonl(records).encode())
             file.flush()
             os.fsync(file.fileno())
+
+
+def cut_torn_line(file: BinaryIO) -> None:
+    """Ends a file of lines after its last newline. Reads from the end: the file may be long, and is met often."""
+    size = end = file.seek(0, os.SEEK_END)
+    while end:
+        start = max(0, end - 2**16)
+        file.seek(start)
+        newline = file.read(end - start).rfind(b"\n")
+        if newline >= 0:
+            end = start + newline + 1
+            break
+        end = start
+    if end < size:
+        file.truncate(end)
+
+
+def sweep(paths: Iterable[Path]) -> None:
+    """Removes files that were left under a temporary name."""
+    for path in paths:
+        with writing(path):
+            path.unlink(missing_ok=True)
 
 
 def read_lines(kind: type[R], path: Path) -> list[R]:
@@ -124,15 +145,17 @@ class RunFolder:
     def lock(self) -> Iterator[None]:
         """Holds the folder for this process. Raises UserError if a living process holds it.
 
-        The lock is the kernel's: it ends with its process, so that a killed run leaves none behind.
+        The lock is the kernel's: it ends with its process, so that a killed run leaves none behind. The cache is shared
+        by all runs; the one that finds it free of others tidies it up.
         """
         import fcntl
 
         path = self.path / ".lock"
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            file = path.open("a+")
-        with file:
+            self.cache.mkdir(exist_ok=True)
+            file, cache = path.open("a+"), (self.cache / ".lock").open("a")
+        with file, cache:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -146,6 +169,11 @@ class RunFolder:
                 file.truncate(0)
                 file.write(f"{os.getpid()}\n")
                 file.flush()
+            sweep(self.path.rglob(f".*{TEMPORARY}"))
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(cache, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                sweep(self.cache.glob(f".*{TEMPORARY}"))
+            fcntl.flock(cache, fcntl.LOCK_SH)
             yield
 
     # manifest
