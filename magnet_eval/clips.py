@@ -6,6 +6,7 @@ model's settings make a clip depend on its batch (as in the reference code), the
 it, and is made as one.
 """
 
+import contextlib
 import hashlib
 import io
 import itertools
@@ -14,8 +15,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from magnet_eval import audio, config, generators
+from magnet_eval import audio, config, engines, generators
 from magnet_eval.lookup import UserError
+from magnet_eval.making import Batch, Made, Making
 from magnet_eval.progress import Progress
 from magnet_eval.records import Clip, Prompt
 from magnet_eval.store import DiskError, RunFolder, content_key, file_hash, write_atomic, writing
@@ -42,11 +44,18 @@ class ClipMaker:
     """Makes the clips of one system of a run. ``failures`` says which could not be made, and why."""
 
     def __init__(
-        self, folder: RunFolder, label: str, model: config.Model, fingerprint: str, settings: config.Generation
+        self,
+        folder: RunFolder,
+        label: str,
+        model: config.Model,
+        fingerprint: str,
+        settings: config.Generation,
+        engine: engines.Engine | None = None,
     ) -> None:
-        """Reads and makes nothing yet; the model is loaded once there is work for it."""
+        """Reads and makes nothing yet; the engine (None: this process) loads the model once there is work for it."""
         self.folder, self.label, self.model, self.settings = folder, label, model, settings
         self.fingerprint = fingerprint
+        self.engine = engine or engines.build("local", workers=1)
         self.failures: list[dict[str, str]] = []
         self.whole_batches = generators.depends_on_batch(model)
         self.shown: set[str] = set()
@@ -66,6 +75,8 @@ class ClipMaker:
             kept = {name: clip for name, clip in kept.items() if keys.get(name) not in stale}
         self.drop([clip for name, clip in on_record.items() if name not in kept], kept.values())
         made = dict(self.generate(todo, keys, progress))
+        order = {prompt.id: place for place, prompt in enumerate(prompts)}
+        self.failures.sort(key=lambda row: order[row["prompt_id"]])
         in_order = [clips[prompt.id] for prompt in prompts for clips in (kept, made) if prompt.id in clips]
         others = [clip for name, clip in kept.items() if name not in keys]
         if [*in_order, *others] != [*kept.values()] or made:
@@ -86,7 +97,7 @@ class ClipMaker:
         try:
             inputs = [file_hash(path) for path in generators.inputs(self.model, prompt)]
         except (UserError, OSError) as error:
-            self.fail(prompt, error)
+            self.fail(prompt, str(error))
             return ""
         seed = clip_seed(self.settings.seed, prompt.id)
         return content_key(VERSION, self.fingerprint, self.settings.dtype, prompt.text, prompt.seconds, seed, inputs)
@@ -105,60 +116,56 @@ class ClipMaker:
         return clip.key == key and path.is_file() and file_hash(path) == clip.sha256
 
     def generate(self, todo: Sequence[Prompt], keys: dict[str, str], progress: Progress) -> Iterator[tuple[str, Clip]]:
-        """Makes the clips of ``todo`` batch by batch, and puts them on record after each."""
+        """Has the engine make the clips of ``todo`` batch by batch, and puts them on record as each batch ends."""
         if not todo:
             return
-        generator = generators.build(self.model, self.settings.device, self.settings.dtype)
+        tasks = [
+            Batch(tuple(batch), tuple(clip_seed(self.settings.seed, prompt.id) for prompt in batch))
+            for batch in batches(todo, self.settings.batch, keys if self.whole_batches else None)
+        ]
+        work = Making(self.model, self.settings.dtype, self.whole_batches)
         progress(self.label, 0, len(todo))
         done = 0
-        for batch in batches(todo, self.settings.batch, keys if self.whole_batches else None):
-            clips = list(self.make_batch(generator, batch, keys))
-            self.folder.append_clips(self.label, clips)
-            yield from ((clip.prompt_id, clip) for clip in clips)
-            done += len(batch)
-            progress(self.label, done, len(todo))
+        with contextlib.closing(self.engine.map(work, tasks, self.settings.device)) as results:
+            for task, result in results:
+                made = [Made(task, None, 0, result.reason)] if isinstance(result, engines.Lost) else result
+                clips = [clip for one in made for clip in self.keep(one, keys)]
+                self.folder.append_clips(self.label, clips)
+                yield from ((clip.prompt_id, clip) for clip in clips)
+                done += len(task.prompts)
+                progress(self.label, done, len(todo))
 
-    def make_batch(
-        self, generator: generators.Generator, batch: Sequence[Prompt], keys: dict[str, str]
-    ) -> Iterator[Clip]:
-        """The clips of one batch; a batch that fails is made clip by clip, so that one cannot take the others along."""
-        seeds = [clip_seed(self.settings.seed, prompt.id) for prompt in batch]
-        try:
-            made = generator.generate(batch, seeds)
-        except DiskError:
-            raise
-        except (UserError, RuntimeError) as error:
-            if len(batch) > 1 and not self.whole_batches:
-                for prompt in batch:
-                    yield from self.make_batch(generator, [prompt], keys)
-            else:
-                for prompt in batch:
-                    self.fail(prompt, error)
+    def keep(self, made: Made, keys: Mapping[str, str]) -> Iterator[Clip]:
+        """Writes the audio of a batch: the clips that are there now. Raises DiskError."""
+        generation = made.generation
+        if generation is None:
+            for prompt in made.batch.prompts:
+                self.fail(prompt, made.reason)
             return
-        self.keep_orders(batch, made.fixed_at)
-        for prompt, seed, samples in zip(batch, seeds, made.audio, strict=True):
+        self.keep_orders(made.batch.prompts, generation.fixed_at)
+        for prompt, seed, samples in zip(made.batch.prompts, made.batch.seeds, generation.audio, strict=True):
             path = self.folder.audio(self.label, prompt.id)
             try:
                 with writing(path):
-                    audio.write(path, samples, generator.sample_rate)
+                    audio.write(path, samples, made.sample_rate)
             except DiskError:
                 raise
             except UserError as error:
-                self.fail(prompt, error)
+                self.fail(prompt, str(error))
                 continue
             yield Clip(
                 prompt_id=prompt.id,
                 system=self.label,
                 path=path.relative_to(self.folder.path).as_posix(),
-                sample_rate=generator.sample_rate,
+                sample_rate=made.sample_rate,
                 n_samples=np.shape(samples)[-1],
                 seed=seed,
                 sha256=file_hash(path),
                 key=keys[prompt.id],
-                frames_asked=made.frames_asked,
-                frames_made=made.frames_made,
-                iterations=made.iterations,
-                network_evaluations=made.network_evaluations,
+                frames_asked=generation.frames_asked,
+                frames_made=generation.frames_made,
+                iterations=generation.iterations,
+                network_evaluations=generation.network_evaluations,
             )
 
     def keep_orders(self, batch: Sequence[Prompt], orders: Sequence[np.ndarray]) -> None:
@@ -169,9 +176,8 @@ class ClipMaker:
                 np.save(buffer, order, allow_pickle=False)
                 write_atomic(self.folder.order(self.label, prompt.id), buffer.getvalue())
 
-    def fail(self, prompt: Prompt, error: Exception) -> None:
+    def fail(self, prompt: Prompt, reason: str) -> None:
         """Notes that a clip could not be made."""
-        reason = str(error) or type(error).__name__
         if len(self.failures) < SHOWN_FAILURES:
             log.warning("%s: no clip for %s: %s", self.label, prompt.id, reason)
         elif len(self.failures) == SHOWN_FAILURES:

@@ -230,6 +230,8 @@ class Run:
     device: str | None = option(None, "auto, cpu, cuda or cuda:N")
     batch: int | None = option(None, "clips generated at a time; changes audio in the reference modes only")
     seed: int | None = option(None, "of everything random")
+    engine: str = option("local", "where clips are made: local, or ray for a cluster")
+    workers: int | None = option(None, "how many make clips at a time, each with the model [one per GPU, or one]")
     json: bool = option(False, "one JSON document in place of the table; --json is the same")
 
     def __post_init__(self) -> None:

@@ -37,6 +37,8 @@ class GenerateOptions:
             raise UserError(f"generate needs model=NAME prompts='[TEXT]', or protocol=NAME; got {got}.")
         if self.model is None:
             return
+        if self.engine != "local" or self.workers is not None:
+            raise UserError("engine= and workers= go with protocol=NAME; leave them out with model=.")
         if not self.prompts:
             raise UserError("the prompt list is empty; give texts, e.g. prompts='[slow waltz for strings]'.")
         for text in self.prompts:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from magnet_eval import config, generators, scoring
+from magnet_eval import config, engines, generators, scoring
 from magnet_eval.clips import ClipMaker
 from magnet_eval.environment import command, environment
 from magnet_eval.generators import files
@@ -32,6 +32,7 @@ def generate(settings: config.Run, progress: Progress = silent) -> RunFolder:
     Raises UserError on settings that cannot work, before anything is made.
     """
     protocol, folder = settings.protocol, folder_of(settings)
+    engine = engines.build(settings.engine, settings.workers)
     prompts = read_prompts(protocol.prompts)
     models = {system.label: config.resolve_system(system) for system in protocol.systems}
     for label, model in models.items():
@@ -45,12 +46,12 @@ def generate(settings: config.Run, progress: Progress = silent) -> RunFolder:
         folder.update_manifest(**description(protocol, models, fingerprints, prompts))
         failures, n_made = [], {}
         for label, model in models.items():
-            maker = ClipMaker(folder, label, model, fingerprints[label], protocol.generation)
+            maker = ClipMaker(folder, label, model, fingerprints[label], protocol.generation, engine)
             n_made[label] = maker.make(prompts, progress)
             failures += maker.failures
         folder.set_failures("generate", failures)
         if any(n_made.values()):
-            folder.add_history("generate", environment(), n_clips=n_made)
+            folder.add_history("generate", environment(), n_clips=n_made, engine=settings.engine)
     return folder
 
 

@@ -27,7 +27,19 @@ LAYERS = [  # a module may import from its own layer and those above it in this 
     },
     {"typed", "decoding", "presets", "zoo", "model", "config"},
     {"store", "prompts", "generators", "embedders", "speed"},
-    {"clips", "embedding", "inspection", "scoring", "pipeline", "comparison", "engines", "study", "report", "training"},
+    {
+        "clips",
+        "making",
+        "embedding",
+        "inspection",
+        "scoring",
+        "pipeline",
+        "comparison",
+        "engines",
+        "study",
+        "report",
+        "training",
+    },
     {"options", "compose", "completion", "listing", "doctor", "verbs", "cli", "__main__"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
