@@ -29,6 +29,8 @@ class GenerateOptions:
     device: str | None = option(None, "auto, cpu, cuda or cuda:N")
     batch: int | None = option(None, "clips generated at a time; changes audio in the reference modes only")
     seed: int | None = option(None, "of everything random")
+    engine: str = option("local", "where the clips of protocol= are made: local, or ray for a cluster")
+    workers: int | None = option(None, "how many make those at a time, each with the model [one per GPU, or one]")
 
     def __post_init__(self) -> None:
         """Refuses both, neither, or a model without texts."""
