@@ -13,6 +13,7 @@ import numpy as np
 from magnet_eval.lookup import UserError
 
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg")
+FORMATS = ("wav", "flac")  # that clips are kept in: 16 bits, the same samples in both
 
 
 def read(path: Path | str) -> tuple[np.ndarray, int]:
@@ -64,7 +65,7 @@ def _header(path: Path | str) -> Any:
 
 
 def write(path: Path | str, audio: np.ndarray, rate: int) -> None:
-    """Writes [C, T] or [T] float audio as a 16-bit PCM WAV file, clipped to [-1, 1]; whole or not at all.
+    """Writes [C, T] or [T] float audio as 16-bit WAV, or FLAC to a name.flac, clipped to [-1, 1]; whole or not at all.
 
     Raises UserError on audio without samples or with a NaN or an infinity: such a file would poison every score.
     """
@@ -74,11 +75,12 @@ def write(path: Path | str, audio: np.ndarray, rate: int) -> None:
     samples = np.atleast_2d(np.asarray(audio, dtype=np.float32))
     if samples.ndim != 2 or samples.size == 0 or not np.isfinite(samples).all():
         raise UserError(f"will not write {path}: got audio of shape {np.shape(audio)}, allowed is finite [C, T].")
+    kind = "FLAC" if path.suffix == ".flac" else "WAV"
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
-            soundfile.write(file, np.clip(samples.T, -1.0, 1.0), rate, format="WAV", subtype="PCM_16")
+            soundfile.write(file, _sixteen_bits(samples.T), rate, format=kind, subtype="PCM_16")
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)  # mkstemp makes private files
@@ -86,6 +88,12 @@ def write(path: Path | str, audio: np.ndarray, rate: int) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _sixteen_bits(samples: np.ndarray) -> np.ndarray:
+    """int16 of float32 samples, as libsndfile makes them for WAV; for FLAC it would round where this rounds down."""
+    wide = np.rint(np.clip(samples, -1.0, 1.0).astype(np.float64) * 2**31)
+    return np.minimum(np.floor(wide / 2**16), 2**15 - 1).astype(np.int16)
 
 
 def resample(audio: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:

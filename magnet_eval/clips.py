@@ -144,7 +144,7 @@ class ClipMaker:
             return
         self.keep_orders(made.batch.prompts, generation.fixed_at)
         for prompt, seed, samples in zip(made.batch.prompts, made.batch.seeds, generation.audio, strict=True):
-            path = self.folder.audio(self.label, prompt.id)
+            path = self.folder.audio(self.label, prompt.id, self.settings.audio)
             try:
                 with writing(path):
                     audio.write(path, samples, made.sample_rate)

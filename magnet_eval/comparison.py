@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from magnet_eval import scoring, speed
-from magnet_eval.config import Protocol
+from magnet_eval.config import Protocol, check_label
 from magnet_eval.environment import command, environment
 from magnet_eval.lookup import UserError, check
 from magnet_eval.progress import Progress, silent
@@ -248,7 +248,7 @@ def clear(out: RunFolder) -> None:
     if manifest and "compared" not in manifest:
         raise UserError(f"{out.path} is a run, no comparison; choose another name, e.g. name=comparison.")
     for label in manifest.get("systems", {}):
-        shutil.rmtree(out.path / label, ignore_errors=True)
+        shutil.rmtree(out.path / (check_label(label) or "unnamed"), ignore_errors=True)
 
 
 def take_over(entrant: Entrant, out: RunFolder, prompts: Sequence[Prompt]) -> None:
@@ -256,8 +256,9 @@ def take_over(entrant: Entrant, out: RunFolder, prompts: Sequence[Prompt]) -> No
     clips = []
     for prompt in prompts:
         clip = entrant.clips[prompt.id]
-        target = out.audio(entrant.label, prompt.id)
-        link(entrant.source.folder.audio(entrant.old, prompt.id), target)
+        path = entrant.source.folder.path / clip.path
+        target = out.audio(entrant.label, prompt.id, path.suffix.removeprefix("."))
+        link(path, target)
         link(entrant.source.folder.order(entrant.old, prompt.id), out.order(entrant.label, prompt.id))
         clips.append(replace(clip, system=entrant.label, path=target.relative_to(out.path).as_posix()))
     out.write_clips(entrant.label, clips)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from magnet_eval import zoo
+from magnet_eval import audio, zoo
 from magnet_eval.decoding import between
 from magnet_eval.lookup import UserError, check
 from magnet_eval.model import CONTROLS as CONTROLS
@@ -18,6 +18,7 @@ from magnet_eval.model import Model as Model
 from magnet_eval.typed import typed
 
 DTYPES = ("float32", "float16", "bfloat16")
+LONGEST_NAME = 200  # bytes of a label, which names a folder
 MAX_TEXT = 2000  # characters of a prompt: far above any caption. A text encoder may take fewer, and then warns
 
 
@@ -35,6 +36,17 @@ def check_text(text: str) -> str:
     return text
 
 
+def check_label(label: str) -> str:
+    """A label itself. Raises UserError on one that is no folder name; an empty one is still to be filled in."""
+    odd = set(label) & set('/\\:*?"<>|') or not label.isprintable() or label != label.strip(" .")
+    if odd or len(label.encode()) > LONGEST_NAME:
+        raise UserError(
+            f"system label {label[:60]!r} is no folder name; use letters, digits, spaces and - _ . only, "
+            f"{LONGEST_NAME} at most."
+        )
+    return label
+
+
 @dataclass
 class System:
     """What is compared: a model with a label and optional changes. In YAML a plain name is enough."""
@@ -45,11 +57,7 @@ class System:
 
     def __post_init__(self) -> None:
         """Fills in the label; refuses one that is no folder name, since clips are stored under it."""
-        self.label = self.label or self.model
-        if self.label != self.label.strip(" .") or set(self.label) & set('/\\:*?"<>|\n'):
-            raise UserError(
-                f"system label {self.label!r} is no folder name; use letters, digits, spaces and - _ . only."
-            )
+        self.label = check_label(self.label or self.model)
 
     @classmethod
     def from_text(cls, model: str) -> "System":
@@ -101,6 +109,7 @@ class Generation:
     seed: int = 0
     device: str = "auto"  # auto | cpu | cuda | cuda:N
     dtype: str = "float32"
+    audio: str = "wav"  # wav | flac: the same samples and scores; clips that are there stay as they are
 
     def __post_init__(self) -> None:
         """Refuses sizes, devices and number formats that do not exist."""
@@ -111,6 +120,7 @@ class Generation:
         if colon and not (device == "cuda" and index.isdecimal()):
             raise UserError(f"device must be auto, cpu, cuda or cuda:N, got {self.device!r}.")
         check("dtype", self.dtype, DTYPES)
+        check("audio", self.audio, audio.FORMATS)
 
 
 SCENARIOS = ("single_stream", "offline", "server", "time_to_first_audio")
@@ -232,11 +242,12 @@ class Run:
     seed: int | None = option(None, "of everything random")
     engine: str = option("local", "where clips are made: local, or ray for a cluster")
     workers: int | None = option(None, "how many make clips at a time, each with the model [one per GPU, or one]")
+    audio: str | None = option(None, "wav or flac, which takes about half the disk; samples and scores are the same")
     json: bool = option(False, "one JSON document in place of the table; --json is the same")
 
     def __post_init__(self) -> None:
         """Puts the choices into the protocol, so that nothing below looks at two places."""
-        chosen = {name: getattr(self, name) for name in ("device", "batch", "seed")}
+        chosen = {name: getattr(self, name) for name in ("device", "batch", "seed", "audio")}
         generation = dataclasses.replace(
             self.protocol.generation, **{name: value for name, value in chosen.items() if value is not None}
         )

@@ -5,7 +5,7 @@ run and score have config.Run for theirs.
 
 from dataclasses import dataclass, replace
 
-from magnet_eval.config import Model, Protocol, Run, System, check_text, option
+from magnet_eval.config import Model, Protocol, Run, System, check_label, check_text, option
 from magnet_eval.decoding import between
 from magnet_eval.lookup import UserError, check
 from magnet_eval.prompts import DATASETS
@@ -31,6 +31,7 @@ class GenerateOptions:
     seed: int | None = option(None, "of everything random")
     engine: str = option("local", "where the clips of protocol= are made: local, or ray for a cluster")
     workers: int | None = option(None, "how many make those at a time, each with the model [one per GPU, or one]")
+    audio: str | None = option(None, "wav or flac, which takes about half the disk; samples and scores are the same")
 
     def __post_init__(self) -> None:
         """Refuses both, neither, or a model without texts."""
@@ -97,7 +98,8 @@ class CompareOptions:
         """Refuses a comparison of nothing, and a name that is no folder name."""
         if not self.runs:
             raise UserError("compare needs runs='[FOLDER, FOLDER]'; see: magnet-eval list runs.")
-        System(label=self.name)
+        if not check_label(self.name):
+            raise UserError("name is empty; give the comparison a name, e.g. name=comparison.")
 
 
 @dataclass

@@ -5,12 +5,14 @@ never a NaN, a zero or a -1.
 """
 
 import dataclasses
+import functools
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Self, TypeVar
+from pathlib import Path, PurePath
+from types import UnionType
+from typing import Any, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -24,8 +26,26 @@ class Record:
 
     @classmethod
     def from_json(cls, line: str) -> Self:
-        """The record of one JSON line. Raises TypeError on unknown or missing fields."""
-        return cls(**json.loads(line))
+        """The record of one JSON line. Raises TypeError on unknown or missing fields, and on values of another type."""
+        fields = json.loads(line)
+        if not isinstance(fields, dict):
+            raise TypeError(f"a {cls.__name__} is an object, got {str(fields)[:40]}")
+        for name, kinds in json_types(cls).items():
+            if name in fields and not isinstance(fields[name], kinds):
+                raise TypeError(f"{name} is {str(fields[name])[:40]!r}")
+        return cls(**fields)
+
+
+@functools.cache
+def json_types(record: type[Record]) -> dict[str, tuple[type, ...]]:
+    """The types that JSON has for each field of a record, where these are plain."""
+    kinds = {float: (int, float), Mapping: (dict,), tuple: (list, tuple)}
+    found = {}
+    for name, hint in get_type_hints(record).items():
+        parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+        plain = [get_origin(part) or part for part in parts]
+        found[name] = tuple(kind for one in plain for kind in kinds.get(one, (one,)))
+    return found
 
 
 R = TypeVar("R", bound="Record")
@@ -41,6 +61,9 @@ def read_jsonl(kind: type[R], path: Path) -> Iterator[R]:
 def to_jsonl(records: Iterable[Record]) -> str:
     """Records as JSON lines, one per record."""
     return "".join(record.to_json() + "\n" for record in records)
+
+
+BETTER = ("lower", "higher", "")
 
 
 @dataclass(frozen=True)
@@ -71,6 +94,12 @@ class Clip(Record):
     frames_made: int = 0  # token frames generated: fewer where the span length does not divide the length
     iterations: int = 0  # decoding steps
     network_evaluations: int = 0  # forward passes; guidance counts both halves
+
+    def __post_init__(self) -> None:
+        """Refuses what leads out of the run folder: one from elsewhere may have no file read, replaced or removed."""
+        places = (PurePath(self.path), PurePath(self.prompt_id))
+        if any(place.is_absolute() or ".." in place.parts or "\0" in str(place) for place in places):
+            raise ValueError(f"clip {self.prompt_id!r} has the path {self.path!r}, which is not inside the run folder")
 
 
 @dataclass(frozen=True)
@@ -117,6 +146,8 @@ class Score(Record):
             number = getattr(self, name)
             if number is not None and not math.isfinite(number):
                 raise ValueError(f"{name} of {self.metric} for {self.system} is {number}; leave the row out")
+        if self.better not in BETTER:
+            raise ValueError(f"better of {self.metric} must be one of {BETTER}, got {self.better!r}")
 
 
 @dataclass(frozen=True)
@@ -128,6 +159,11 @@ class ClipScore(Record):
     metric: str
     value: float
     preset: str = ""  # named numerics
+
+    def __post_init__(self) -> None:
+        """Refuses a value that is no finite number."""
+        if not math.isfinite(self.value):
+            raise ValueError(f"{self.metric} of {self.system}, {self.prompt_id}, is {self.value}; leave the row out")
 
 
 @dataclass(frozen=True)

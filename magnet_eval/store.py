@@ -5,7 +5,7 @@
                                   scores.jsonl        one Score a line
                                   clip_scores.jsonl   one ClipScore a line
                                   timings.jsonl       one Timing a line
-                                  <system>/clips.jsonl and <system>/audio/<prompt id>.wav
+                                  <system>/clips.jsonl and <system>/audio/<prompt id>.wav or .flac
                                   <system>/order/<prompt id>.npy  in which iteration masked decoding fixed each token
     results/cache/<key>.npz, <key>.json               embeddings and scores, by content
 
@@ -154,7 +154,7 @@ class RunFolder:
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             self.cache.mkdir(exist_ok=True)
-            file, cache = path.open("a+"), (self.cache / ".lock").open("a")
+            file, cache = path.open("a+"), (self.cache / ".lock").open("a+")
         with file, cache:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -184,8 +184,11 @@ class RunFolder:
         if not path.is_file():
             return {}
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(found, dict):
+                raise ValueError(f"it holds a {type(found).__name__} and no object")
+            return found
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{path} is damaged ({error}). Remove it and run again; clips are kept.") from error
 
     def update_manifest(self, **fields: Any) -> None:
@@ -217,9 +220,9 @@ class RunFolder:
         """Replaces the prompts of the run."""
         write_atomic(self.path / "prompts.jsonl", to_jsonl(prompts))
 
-    def audio(self, system: str, prompt_id: str) -> Path:
-        """Where a clip's audio is."""
-        return self.path / system / "audio" / f"{prompt_id}.wav"
+    def audio(self, system: str, prompt_id: str, kind: str = "wav") -> Path:
+        """Where a new clip's audio goes; a finished clip says itself where its audio is."""
+        return self.path / system / "audio" / f"{prompt_id}.{kind}"
 
     def order(self, system: str, prompt_id: str) -> Path:
         """Where the iterations [K, T] are in which a clip's tokens were fixed, of a few clips."""

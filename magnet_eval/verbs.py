@@ -127,7 +127,7 @@ def _clips(chosen: GenerateOptions) -> Iterator[Path]:
 
     model = chosen.model
     assert model is not None and chosen.prompts  # GenerateOptions has checked them
-    given = {name: getattr(chosen, name) for name in ("device", "batch", "seed")}
+    given = {name: getattr(chosen, name) for name in ("device", "batch", "seed", "audio")}
     settings = Generation(**{name: value for name, value in given.items() if value is not None})
     prompts = prompts_from_texts(chosen.prompts, chosen.seconds)
     generator = generators.build(model, settings.device, settings.dtype)
@@ -135,7 +135,7 @@ def _clips(chosen: GenerateOptions) -> Iterator[Path]:
         for done, batch in enumerate(batches(prompts, settings.batch)):
             made = generator.generate(batch, [clip_seed(settings.seed, prompt.id) for prompt in batch])
             for prompt, samples in zip(batch, made.audio, strict=True):
-                path = Path(chosen.out) / f"{prompt.id}.{model.name}.seed{settings.seed}.wav"
+                path = Path(chosen.out) / f"{prompt.id}.{model.name}.seed{settings.seed}.{settings.audio}"
                 with writing(path):
                     path.parent.mkdir(parents=True, exist_ok=True)
                     audio.write(path, samples, generator.sample_rate)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -18,3 +19,12 @@ def chromium():
         browser = playwright.chromium.launch(executable_path=program, args=options)
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def calls(tmp_path, monkeypatch):
+    """A working directory with fake models and protocols/fake.yaml over them; the count of what the fakes have done."""
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parent))
+    import storage_world
+
+    return storage_world.make_world(tmp_path, monkeypatch)

@@ -158,8 +158,20 @@ def test_a_run_from_elsewhere_writes_nothing_outside_the_comparison(fakes):
     for name in ("prompts.jsonl", "good/clips.jsonl", "noisy/clips.jsonl"):
         path = run.path / name
         path.write_text(path.read_text().replace('"p1"', '"../../../p1"'))
-    with pytest.raises(UserError, match="cannot name a file"):
-        comparison.compare(["results/one"], RunFolder("results/comparison"))
+    before = {path for path in Path().rglob("*") if "comparison" not in path.parts}
+    out = comparison.compare(["results/one"], RunFolder("results/comparison"))
+    assert [prompt.id for prompt in out.prompts()] == ["p0", "p2"]
+    assert {path for path in Path().rglob("*") if not {"comparison", "cache"} & set(path.parts)} == before
+
+
+def test_a_comparison_from_elsewhere_has_nothing_outside_it_removed(fakes):
+    make_run(fakes, "results/one", {"good": 0.02, "noisy": 0.5}, range(3))
+    out = RunFolder("results/comparison")
+    for label in ("../one", "..", "good/../.."):
+        out.update_manifest(compared=[], systems={label: {}})
+        with pytest.raises(UserError, match="no folder name"):
+            comparison.compare(["results/one"], out)
+    assert Path("results/one/good/clips.jsonl").is_file()
 
 
 def test_bad_words(fakes, capsys):
