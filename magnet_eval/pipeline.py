@@ -4,11 +4,13 @@
 the run folder (see store.py), can be rerun alone, and does nothing twice.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from magnet_eval import config, engines, generators, scoring
+from magnet_eval.changes import changes
 from magnet_eval.clips import ClipMaker
 from magnet_eval.environment import command, environment
 from magnet_eval.generators import files
@@ -17,6 +19,9 @@ from magnet_eval.progress import Progress, silent
 from magnet_eval.prompts import read_prompts
 from magnet_eval.records import Prompt
 from magnet_eval.store import RunFolder, ids_hash
+
+log = logging.getLogger(__name__)
+SHOWN_CHANGES = 3  # of a run's settings, in the warning
 
 
 def run(settings: config.Run, progress: Progress = silent) -> RunFolder:
@@ -42,8 +47,10 @@ def generate(settings: config.Run, progress: Progress = silent) -> RunFolder:
             )
     fingerprints = {label: generators.fingerprint(model) for label, model in models.items()}
     with folder.lock():
+        described = description(protocol, models, fingerprints, prompts)
+        warn_of_changes(folder, described)
         folder.write_prompts(prompts)
-        folder.update_manifest(**description(protocol, models, fingerprints, prompts))
+        folder.update_manifest(**described)
         failures, n_made = [], {}
         for label, model in models.items():
             maker = ClipMaker(folder, label, model, fingerprints[label], protocol.generation, engine)
@@ -53,6 +60,20 @@ def generate(settings: config.Run, progress: Progress = silent) -> RunFolder:
         if any(n_made.values()):
             folder.add_history("generate", environment(), n_clips=n_made, engine=settings.engine)
     return folder
+
+
+def warn_of_changes(folder: RunFolder, described: Mapping[str, Any]) -> None:
+    """Says in one line, before old clips are replaced, how a run is another one than the folder's."""
+    changed = changes(folder.manifest(), described)
+    if changed:
+        more = f" and {len(changed) - SHOWN_CHANGES} more" if len(changed) > SHOWN_CHANGES else ""
+        log.warning(
+            "%s was made with %s%s. Clips that this changes are made anew, in place of the old ones; "
+            "results=FOLDER starts afresh and keeps both.",
+            folder.path,
+            "; ".join(changed[:SHOWN_CHANGES]),
+            more,
+        )
 
 
 def score(settings: config.Run, progress: Progress = silent) -> RunFolder:

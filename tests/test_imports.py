@@ -28,6 +28,7 @@ LAYERS = [  # a module may import from its own layer and those above it in this 
     {"typed", "decoding", "presets", "zoo", "model", "config"},
     {"store", "prompts", "generators", "embedders", "speed"},
     {
+        "changes",
         "clips",
         "making",
         "embedding",
