@@ -3,7 +3,7 @@
 An engine moves work and nothing else. What a task gives depends on the task alone, so that neither the engine nor the
 number of workers nor the order in which tasks end can be heard, and only the process of the run writes its folder.
 
-In here: the table of engines, Engine (what one is), build, outcome and threads (what workers share).
+In here: the table of engines, Engine (what one is) and build; threads, loaded and outcome, for workers of all kinds.
 """
 
 import os
@@ -66,8 +66,10 @@ def threads() -> int:
     return torch.get_num_threads()
 
 
-def use_threads(n: int) -> None:
-    """Gives torch ``n`` threads in this process, whether it is loaded already or not."""
-    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(n)
+def loaded(work: Work[T, R], device: str, n_threads: int) -> tuple[bool, Any]:
+    """The outcome of loading ``work`` in a process of its own, in which torch has ``n_threads`` CPU threads."""
+    os.environ["OMP_NUM_THREADS"] = str(n_threads)  # while it loads; torch takes no more of them than there are cores
+    result = outcome(work, device)
     if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(n)
+        sys.modules["torch"].set_num_threads(n_threads)
+    return result

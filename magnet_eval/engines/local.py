@@ -8,7 +8,7 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
-from magnet_eval.engines import Lost, R, T, Work, outcome, threads, use_threads
+from magnet_eval.engines import Lost, R, T, Work, loaded, outcome, threads
 from magnet_eval.engines.pool import Died, Pool
 
 PATIENCE = 5.0  # seconds that a process has to end by itself
@@ -111,9 +111,8 @@ def serve(pipe: connection.Connection, work: Work[Any, Any], device: str, n_thre
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends this process
     with contextlib.suppress(OSError):  # where memory runs out, this process goes, not the parent
         Path("/proc/self/oom_score_adj").write_text("1000")
-    use_threads(n_threads)
     with contextlib.suppress(EOFError, OSError):
-        is_loaded, do = outcome(work, device)
+        is_loaded, do = loaded(work, device, n_threads)
         pipe.send((is_loaded, None if is_loaded else do))
         while is_loaded:
             pipe.send(outcome(do, pipe.recv()))

@@ -10,7 +10,7 @@ import os
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
-from magnet_eval.engines import Lost, R, T, Work, outcome, threads, use_threads
+from magnet_eval.engines import Lost, R, T, Work, loaded, outcome, threads
 from magnet_eval.engines.pool import Died, Pool
 from magnet_eval.lookup import UserError
 
@@ -70,8 +70,7 @@ class Actor:
         os.environ.update(environment)
         with contextlib.suppress(OSError):
             os.chdir(folder)
-        use_threads(n_threads)
-        is_loaded, self.do = outcome(work, device)
+        is_loaded, self.do = loaded(work, device, n_threads)
         return is_loaded, None if is_loaded else self.do
 
     def execute(self, task: Any) -> tuple[bool, Any]:
