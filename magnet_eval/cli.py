@@ -59,6 +59,11 @@ VERBS = {
         options.DataOptions,
         "prepare dataset=musiccaps csv=musiccaps-public.csv audio=clips out=musiccaps.jsonl",
     ),
+    "prune": Verb(
+        "free the disk of a finished run's audio or cache; scores and manifest stay",
+        options.PruneOptions,
+        "run=results/quickstart-v1 what=audio yes=true",
+    ),
     "list": Verb("show models, protocols, metrics or runs", options.ListOptions, "models json=true"),
     "doctor": Verb("say what is installed and what is missing", options.DoctorOptions, "json=true"),
     "train": Verb("make the embedded tiny models again", options.TrainOptions, "what=magnet minutes=60"),
@@ -91,6 +96,7 @@ FUNCTIONS = {  # each: options -> what goes to stdout
     "study import": "magnet_eval.study.verbs:take_in",  # import is a word of Python
     "list": "magnet_eval.listing:listing",
     "doctor": "magnet_eval.doctor:doctor",
+    "prune": "magnet_eval.prune:prune",
 }
 HYDRA_FLAGS = ("-m", "--multirun", "--cfg", "-c", "--info", "-i", "--resolve", "--package", "-p")
 

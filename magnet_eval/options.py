@@ -12,6 +12,7 @@ from magnet_eval.prompts import DATASETS
 
 ACTIONS = ("prepare", "download")
 FORMATS = ("html", "markdown", "latex", "csv", "parquet", "json")
+PRUNABLE = ("audio", "cache")
 KINDS = ("models", "protocols", "metrics", "runs")
 
 
@@ -113,6 +114,21 @@ class ListOptions:
     def __post_init__(self) -> None:
         """Refuses what there is no list of."""
         check("list", self.what, KINDS)
+
+
+@dataclass
+class PruneOptions:
+    """The options of prune."""
+
+    run: str | None = option(None, "the run folder; see: magnet-eval list runs")
+    what: str = option("audio", " | ".join(PRUNABLE))
+    yes: bool = option(False, "true removes; without it prune says what it would free")
+
+    def __post_init__(self) -> None:
+        """Refuses what cannot be removed, and no run."""
+        check("what", self.what, PRUNABLE)
+        if not self.run:
+            raise UserError("prune needs run=FOLDER; see: magnet-eval list runs.")
 
 
 @dataclass

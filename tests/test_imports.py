@@ -41,7 +41,7 @@ LAYERS = [  # a module may import from its own layer and those above it in this 
         "report",
         "training",
     },
-    {"options", "compose", "completion", "listing", "doctor", "verbs", "cli", "__main__"},
+    {"options", "compose", "completion", "listing", "doctor", "prune", "verbs", "cli", "__main__"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")

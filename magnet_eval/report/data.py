@@ -99,7 +99,16 @@ class Data:
             [line for facts in sessions for line in facts.get("warnings", [])] if isinstance(sessions, list) else []
         )
         own = [*self.manifest.get("warnings", []), *self.manifest.get("warnings_of_scores", [])]
-        return [*own, *dict.fromkeys(of_speed), *self.unread]
+        return [*own, *dict.fromkeys(of_speed), *self.pruned, *self.unread]
+
+    @property
+    def pruned(self) -> list[str]:
+        """A line where prune has taken the audio away, and nobody has made it again."""
+        entry = (self.manifest.get("pruned") or {}).get("audio")
+        clips = [clip for own in self.clips.values() for clip in own]
+        if not entry or any((self.folder.path / clip.path).is_file() for clip in clips):
+            return []
+        return [f"the audio of this run was removed by prune on {str(entry['at'])[:10]}; there is nothing to play here"]
 
     @property
     def speed(self) -> list[Score]:
