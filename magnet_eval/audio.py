@@ -3,6 +3,7 @@
 Conventions: float32 in [-1, 1], channels first [C, T] (or mono [T]); rates in Hz; lengths in samples.
 """
 
+import io
 import os
 import tempfile
 from pathlib import Path
@@ -75,12 +76,14 @@ def write(path: Path | str, audio: np.ndarray, rate: int) -> None:
     samples = np.atleast_2d(np.asarray(audio, dtype=np.float32))
     if samples.ndim != 2 or samples.size == 0 or not np.isfinite(samples).all():
         raise UserError(f"will not write {path}: got audio of shape {np.shape(audio)}, allowed is finite [C, T].")
-    kind = "FLAC" if path.suffix == ".flac" else "WAV"
+    kind, encoded = "FLAC" if path.suffix == ".flac" else "WAV", io.BytesIO()
+    # In memory: on a full disk its writes into a file would print a traceback of their own.
+    soundfile.write(encoded, _sixteen_bits(samples.T), rate, format=kind, subtype="PCM_16")
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
-            soundfile.write(file, _sixteen_bits(samples.T), rate, format=kind, subtype="PCM_16")
+            file.write(encoded.getbuffer())
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)  # mkstemp makes private files

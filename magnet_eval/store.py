@@ -109,6 +109,12 @@ def cut_torn_line(file: BinaryIO) -> None:
         file.truncate(end)
 
 
+def write_page(path: Path, content: str) -> None:
+    """``write_atomic`` of a file in a folder that has no lock: what a killed writer of it left goes first."""
+    sweep(path.parent.glob(f".*-{path.name}{TEMPORARY}"))
+    write_atomic(path, content)
+
+
 def sweep(paths: Iterable[Path]) -> None:
     """Removes files that were left under a temporary name."""
     for path in paths:

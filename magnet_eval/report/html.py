@@ -10,7 +10,7 @@ from typing import Any
 from magnet_eval.lookup import UserError
 from magnet_eval.report import listen, provenance
 from magnet_eval.report.data import INK, Data, load, shown_label
-from magnet_eval.store import RunFolder, content_key, file_hash, write_atomic
+from magnet_eval.store import RunFolder, content_key, file_hash, write_atomic, write_page
 
 CODE = Path(__file__).parent
 SIGNS = {"best": "●", "tied": "≈", "same": "=", "better": "▲", "worse": "▼"}
@@ -42,7 +42,7 @@ def build(run_folder: RunFolder | Path, out: Path) -> Path:
             stale.unlink()
         for name, audio in sounds.files.items():
             write_atomic(sounds.folder / name, audio)
-        write_atomic(out, page(data, shown, len(sounds.files), key))
+        write_page(out, page(data, shown, len(sounds.files), key))
     return out
 
 

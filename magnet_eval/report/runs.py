@@ -8,7 +8,7 @@ from urllib.parse import quote
 from magnet_eval.lookup import UserError
 from magnet_eval.records import is_people
 from magnet_eval.speed import METRICS
-from magnet_eval.store import RunFolder, write_atomic
+from magnet_eval.store import RunFolder, write_page
 
 INDEX = "index.html"
 
@@ -52,5 +52,5 @@ def write_index(results: Path, reports: Path) -> Path:
     templates = Path(__file__).parent / "templates"
     environment = Environment(loader=FileSystemLoader(templates), autoescape=True, undefined=StrictUndefined)
     style = (templates / "style.css").read_text(encoding="utf-8")
-    write_atomic(results / INDEX, environment.get_template("index.html.j2").render(rows=rows, style=style))
+    write_page(results / INDEX, environment.get_template("index.html.j2").render(rows=rows, style=style))
     return results / INDEX
