@@ -7,7 +7,10 @@ process of the run, which alone writes. An actor or node that is lost costs the 
 import contextlib
 import logging
 import os
+import pickle
+import sys
 from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from magnet_eval.engines import Lost, R, T, Work, loaded, outcome, threads
@@ -60,17 +63,35 @@ def connect(workers: int | None) -> Mapping[str, float]:
     return ray.cluster_resources()
 
 
+@dataclass(frozen=True)
+class Surroundings:
+    """What the names in a configuration refer to: the working folder, where modules are found, variables."""
+
+    folder: str
+    path: list[str]
+    environment: dict[str, str]
+
+    @classmethod
+    def here(cls) -> "Surroundings":
+        """Those of this process."""
+        environment = {name: value for name, value in os.environ.items() if name.startswith(SHARED)}
+        return cls(os.getcwd(), sys.path, environment)  # noqa: PTH109
+
+    def take_over(self) -> None:
+        """Makes them those of this process; a folder that its node does not have stays out."""
+        os.environ.update(self.environment)
+        sys.path += [place for place in self.path if place not in sys.path]
+        with contextlib.suppress(OSError):
+            os.chdir(self.folder)
+
+
 class Actor:
     """The worker itself, in a process of the cluster."""
 
-    def load(
-        self, work: Work[Any, Any], device: str, n_threads: int, folder: str, environment: Mapping[str, str]
-    ) -> tuple[bool, Any]:
-        """Makes ready for tasks, in the parent's working folder, to which relative paths refer."""
-        os.environ.update(environment)
-        with contextlib.suppress(OSError):
-            os.chdir(folder)
-        is_loaded, self.do = loaded(work, device, n_threads)
+    def load(self, work: bytes, device: str, n_threads: int, parent: Surroundings) -> tuple[bool, Any]:
+        """Makes ready for tasks. ``work`` is a pickle, which can be read only where the parent's modules are found."""
+        parent.take_over()
+        is_loaded, self.do = loaded(lambda device: pickle.loads(work)(device), device, n_threads)
         return is_loaded, None if is_loaded else self.do
 
     def execute(self, task: Any) -> tuple[bool, Any]:
@@ -91,8 +112,7 @@ class Actors:
 
     def __init__(self, work: Work[Any, Any], device: str, num_gpus: int) -> None:
         """Starts none yet."""
-        self.environment = {name: value for name, value in os.environ.items() if name.startswith(SHARED)}
-        self.to_load = work, device, threads(), os.getcwd(), self.environment  # noqa: PTH109
+        self.to_load = pickle.dumps(work), device, threads(), Surroundings.here()
         self.resources = {"num_gpus": num_gpus, "num_cpus": 1}
         self.is_waiting = True  # for the first answer of any worker
 
@@ -128,8 +148,7 @@ class Actors:
         try:
             is_done, answer = ray.get(worker.answer)
         except ray.exceptions.RayError as error:
-            text = " ".join(str(error).split())
-            raise Died(f"Ray says: {text[:200]}") from error
+            raise Died(end_of(error)) from error
         if not is_done:
             raise answer
         return answer
@@ -139,3 +158,9 @@ class Actors:
         import ray
 
         ray.kill(worker.actor)
+
+
+def end_of(error: Exception) -> str:
+    """How an actor ended, in one sentence of Ray's many."""
+    text = " ".join(str(error).split())
+    return f"Ray says: {(text.partition('The actor is dead because ')[2] or text).partition('. ')[0]}"

@@ -154,6 +154,5 @@ def test_mistakes_are_named_before_anything_is_made(world, tmp_path, name, worke
 
 @pytest.mark.slow
 def test_a_trained_model_gives_the_same_bytes(world):
-    systems = ["magnet-tiny", "musicgen-tiny"]
-    _, files, _ = world("one", systems=systems)
-    assert world("two", workers=2, systems=systems)[1] == files
+    _, files, _ = world("one", systems=["magnet-tiny"])
+    assert world("two", workers=2, systems=["magnet-tiny"])[1] == files
