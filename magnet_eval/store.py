@@ -129,7 +129,7 @@ def read_lines(kind: type[R], path: Path) -> list[R]:
         if line.strip():
             try:
                 records.append(kind.from_json(line.decode()))
-            except (ValueError, TypeError) as error:
+            except (ValueError, TypeError, RecursionError) as error:
                 log.warning("%s, line %d is damaged and left out: %s", path, number, error)
     return records
 
@@ -193,8 +193,11 @@ class RunFolder:
             found = json.loads(path.read_text(encoding="utf-8"))
             if not isinstance(found, dict):
                 raise ValueError(f"it holds a {type(found).__name__} and no object")
+            for name in ("failures", "history"):
+                if not all(isinstance(row, dict) and "stage" in row for row in found.get(name, [])):
+                    raise ValueError(f"{name} is no list of stages")
             return found
-        except (ValueError, RecursionError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise UserError(f"{path} is damaged ({error}). Remove it and run again; clips are kept.") from error
 
     def update_manifest(self, **fields: Any) -> None:

@@ -47,7 +47,7 @@ def read(kind: str, name: str) -> dict[str, Any]:
         raise unknown(kind.removesuffix("s"), name, known, hint)
     try:
         content = yaml.safe_load(known[name].read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, OSError) as error:
         raise UserError(f"{known[name]} is no YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise UserError(f"{known[name]} must be a mapping of names to values, got {content!r}.")

@@ -63,6 +63,8 @@ def find(settings: config.Reference, seconds: float) -> list[Prompt]:
         if name not in known:
             raise UserError(f"source {settings.source!r} has no {name}, got {value!r}; leave it out.")
     found = read(settings.path, seconds, **given)
+    for prompt in found:
+        check_encodable(prompt)
     return found if "ids" in given or not settings.ids else keep(found, settings.ids, lambda prompt: (prompt.id,))
 
 
@@ -93,6 +95,14 @@ def checked(prompts: list[Prompt], source: str) -> list[Prompt]:
         except UserError as error:
             raise UserError(f"prompt {prompt.id!r}: {error}") from error
     return [replace(prompt, text=prompt.text.strip()) for prompt in prompts]
+
+
+def check_encodable(prompt: Prompt) -> None:
+    """Raises UserError on half of a surrogate pair, which JSON can spell and no file can hold."""
+    try:
+        f"{prompt.id}{prompt.text}{prompt.tags}".encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"prompt {prompt.id!r} holds {error.object[error.start]!r}, which is no character.") from error
 
 
 def check_ids(prompts: Iterable[Prompt]) -> None:

@@ -69,7 +69,7 @@ def json_rows(text: str, file: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         if line.strip():
             try:
                 row = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise UserError(f"{file}, line {number} is no JSON: {error}. Write one object a line.") from error
             if not isinstance(row, dict):
                 raise UserError(f"{file}, line {number} is no JSON object, got {line.strip()[:40]!r}.")

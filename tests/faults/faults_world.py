@@ -82,3 +82,10 @@ def state(home: Path) -> dict[str, object]:
         elif path.name not in (".lock", "index.html"):
             found[name] = path.read_bytes()
     return found
+
+
+def kept(home: Path) -> dict[str, bytes]:
+    """The finished clips: their list and their audio, by path."""
+    run = home / "results" / "stub-v1"
+    paths = [*run.glob("*/clips.jsonl"), *run.glob("*/audio/*")]
+    return {path.relative_to(run).as_posix(): path.read_bytes() for path in sorted(paths)}
