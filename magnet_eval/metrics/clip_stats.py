@@ -15,6 +15,7 @@ from magnet_eval.metrics.frechet import MIN_FRAMES, gaussian, root_sum, root_tra
 Scores = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]  # (frames, owner, weights [r, n]) -> scores [r]
 
 BUDGET = 2**26  # bytes of the weighted moments at a time
+WEIGHTS = 2**21  # of them at a time in a product
 PACKING = 120  # to form a clip's second moments takes as long as to add them up so often
 
 
@@ -41,12 +42,11 @@ def frechet_of_clips(reference: np.ndarray, *, ddof: int = 1, epsilon: float = 0
         step = max(1, BUDGET // max(1, 4 * spread.shape[1] ** 2))
         found = []
         for rows in np.array_split(np.asarray(weights), -(-len(weights) // step)):
-            rows = rows.astype(np.float64)
-            totals = rows @ sizes
+            totals = _weighted(rows, sizes)
             if totals.min() < MIN_FRAMES:
                 raise ValueError(f"a Fréchet distance needs at least {MIN_FRAMES} frames, got {totals.min():g}")
-            means = rows @ sums / totals[:, None]  # (r, d), from ``centre``
-            traces = (rows @ squares - totals * (means**2).sum(axis=1)) / (totals - ddof)
+            means = _weighted(rows, sums) / totals[:, None]  # (r, d), from ``centre``
+            traces = (_weighted(rows, squares) - totals * (means**2).sum(axis=1)) / (totals - ddof)
             offsets = ((means + centre - base.mean) ** 2).sum(axis=1)
             roots = _root_traces(frames, sizes, rows, means @ spread, totals - ddof, added)
             found.append(offsets + base_trace + traces - 2 * roots)
@@ -109,5 +109,11 @@ def _weighted_moments(frames: np.ndarray, sizes: np.ndarray, weights: np.ndarray
         part = clips[start : start + block]
         for row, clip in zip(products, part, strict=False):
             np.take(np.matmul(clip.T, clip, out=square), lower, out=row, mode="clip")
-        total += weights[:, start : start + block] @ products[: len(part)]
+        total += _weighted(weights[:, start : start + block], products[: len(part)])
     return total
+
+
+def _weighted(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """``weights [r, n] @ values [n, ...]``: a product takes its weights as float64, so not all of them at once."""
+    parts = np.array_split(weights, -(-weights.size // WEIGHTS))
+    return np.concatenate([part.astype(np.float64) @ values for part in parts])

@@ -18,7 +18,9 @@ def bootstrap(
 ) -> tuple[float, float, float]:
     """Score of all clips and its 95 % interval over them: (value, low, high). Raises ValueError for fewer than two."""
     n = _n_clips(owner)
-    value, *resampled = scores(frames, owner, np.vstack([np.ones((1, n), np.int16), _counts(n, n_resamples, rng)]))
+    weights = np.empty((1 + n_resamples, n), np.int8)
+    _count(weights, rng)
+    value, *resampled = scores(frames, owner, weights)
     return (float(value), *stats.interval(value, np.array(resampled)))
 
 
@@ -40,20 +42,34 @@ def paired_difference(
     n = _n_clips(first[1])
     if _n_clips(second[1]) != n:
         raise ValueError(f"a paired test needs the same clips of both systems, got {n} and {_n_clips(second[1])}")
-    counts = np.vstack([np.ones((1, n), np.int16), _counts(n, n_resamples, rng)])
-    kept = rng.integers(0, 2, size=(n_permutations, n), dtype=np.int16)
     # One row per weighting of the 2 n clips: first those that make up the first system, then those of the second.
-    sides = [np.vstack([np.hstack([counts, 0 * counts]), np.hstack([kept, 1 - kept])])]
-    sides.append(np.roll(sides[0], n, axis=1))
+    n_rows, n_counted = 1 + n_resamples + n_permutations, 1 + n_resamples
+    weights = np.zeros((2 * n_rows, 2 * n), np.int8)
+    firsts, seconds = weights[:n_rows], weights[n_rows:]
+    _count(firsts[:n_counted, :n], rng)
+    _coins(firsts[n_counted:, :n], rng)
+    np.subtract(1, firsts[n_counted:, :n], out=firsts[n_counted:, n:])
+    seconds[:, :n], seconds[:, n:] = firsts[:, n:], firsts[:, :n]
     frames, owner = np.concatenate([first[0], second[0]]), np.concatenate([first[1], second[1] + n])
-    found = scores(frames, owner, np.vstack(sides))
-    value, *others = found[: len(sides[0])] - found[len(sides[0]) :]
+    found = scores(frames, owner, weights)
+    value, *others = found[:n_rows] - found[n_rows:]
     resampled, permuted = np.split(np.array(others), [n_resamples])
     return (float(value), *stats.interval(value, resampled), stats.permutation_p(float(value), permuted))
 
 
-def _counts(n: int, n_resamples: int, rng: np.random.Generator) -> np.ndarray:
-    return np.array(list(stats.resampled_counts(n, n_resamples, rng)), dtype=np.int16).reshape(n_resamples, n)
+def _count(weights: np.ndarray, rng: np.random.Generator) -> None:
+    """Fills weights [1 + resamples, n]: every clip once, then resample by resample. A byte each: n of them are many."""
+    weights[0] = 1
+    for row, counts in zip(weights[1:], stats.resampled_counts(weights.shape[1], len(weights) - 1, rng), strict=True):
+        row[:] = counts
+
+
+def _coins(weights: np.ndarray, rng: np.random.Generator) -> None:
+    """Fills weights [r, n] with 0 and 1 at random."""
+    done = 0
+    for size in stats.row_blocks(*weights.shape):
+        weights[done : done + size] = rng.integers(0, 2, size=(size, weights.shape[1]), dtype=np.int16)
+        done += size
 
 
 def _n_clips(owner: np.ndarray) -> int:
