@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from magnet_eval import scoring, speed
+from magnet_eval import remote, scoring, speed
 from magnet_eval.config import Protocol, check_label
 from magnet_eval.environment import command, environment
 from magnet_eval.lookup import UserError, check
@@ -64,7 +64,7 @@ def compare(
     """
     sources: list[Source] = []
     for run in runs:
-        sources.append(read(Path(run), [source.name for source in sources]))
+        sources.append(read(run, [source.name for source in sources]))
     if not sources:
         raise UserError(
             "compare needs runs; e.g. magnet-eval compare runs='[results/quickstart-v1, results/other-v1]'."
@@ -96,23 +96,24 @@ def compare(
     return out
 
 
-def read(path: Path, taken: Sequence[str] = ()) -> Source:
+def read(run: Path | str, taken: Sequence[str] = ()) -> Source:
     """One run, opened, under a name that is not ``taken``.
 
     Raises UserError if it is none, or was made by a version whose settings this one does not know.
     """
-    folder, name = RunFolder(path), path.resolve().name
+    folder = remote.run_folder(run)
+    name = folder.path.resolve().name
     names = itertools.chain([name], (f"{name} {i}" for i in itertools.count(2)))
     name = next(free for free in names if free not in taken)
     manifest = folder.manifest()
     if "protocol" not in manifest or not isinstance(manifest.get("systems"), dict):
-        raise UserError(f"{path} is no run (no manifest of one). See: magnet-eval list runs.")
+        raise UserError(f"{run} is no run (no manifest of one). See: magnet-eval list runs.")
     known = {field.name for field in fields(Protocol)}
     values = {name: value for name, value in manifest["protocol"].items() if name in known}
     try:
         return Source(folder, name, manifest, typed(Protocol, values))
     except UserError as error:
-        raise UserError(f"{path} was made by another version of this package: {error}") from error
+        raise UserError(f"{run} was made by another version of this package: {error}") from error
 
 
 def entrants_of(sources: Sequence[Source], chosen: Sequence[str] | None) -> list[Entrant]:
@@ -197,7 +198,7 @@ def differences(sources: Sequence[Source]) -> Iterator[str]:
             else:
                 yield f"{what}: {before} in {first.name}, {value} in {source.name}"
     for one, other in itertools.combinations(sources, 2):
-        for label in one.systems.keys() & other.systems.keys():
+        for label in (label for label in one.systems if label in other.systems):
             if one.systems[label].get("fingerprint") != other.systems[label].get("fingerprint"):
                 yield f"{label} is not the same system in {one.name} and {other.name}: other weights or settings"
 
@@ -285,8 +286,17 @@ def own_rows(entrants: Sequence[Entrant]) -> Iterator[Score]:
         names = {other.old: other.label for other in entrants if other.source is entrant.source}
         for row in entrant.source.folder.scores():
             kept = row.metric in speed.METRICS or row.metric.startswith(PEOPLE)
-            if kept and row.system == entrant.old and (not row.versus or row.versus in names):
-                yield replace(row, system=entrant.label, versus=names.get(row.versus, ""))
+            other = row.versus or row.params.get("versus", "")
+            if kept and row.system == entrant.old and (not other or other in names):
+                yield relabelled(row, entrant.label, other, names.get(other, ""))
+
+
+def relabelled(row: Score, label: str, old: str, new: str) -> Score:
+    """A row of a run as one of the comparison; ``old`` and ``new`` are the other system's labels, where it has one."""
+    if row.params.get("versus"):  # a pair of decoders, named in the row's label
+        params = {**row.params, "versus": new}
+        return replace(row, system=label, label=row.label.removesuffix(old) + new, params=params)
+    return replace(row, system=label, versus=new)
 
 
 def ratings(entrants: Sequence[Entrant], prompts: Sequence[Prompt]) -> Iterator[ClipScore]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from magnet_eval import config, zoo
 from magnet_eval.lookup import UserError, check, nearest
+from magnet_eval.mirror import is_url
 from magnet_eval.typed import typed
 
 GROUPS: dict[str, Callable[[str], Any]] = {"model": config.load_model, "protocol": config.load_protocol}
@@ -45,6 +46,8 @@ def hydra_main(options: type[Any], arguments: Sequence[str], act: Callable[[Any]
     """Hydra's own entry, for its flags (-m, --cfg, --info, --shell-completion); ``act`` gets each job's options."""
     if "-m" in arguments or "--multirun" in arguments:
         check_arguments(options, [word for word in arguments if not word.startswith("-")])
+        if any(word.startswith("results=") and is_url(word) for word in arguments):
+            raise UserError("a sweep needs results=FOLDER on a disk; with results=URL start its points one by one.")
     with hydra_errors(), _process(["magnet-eval", *arguments], {"HYDRA_FULL_ERROR": "1"}):
         import hydra
         from hydra.core.hydra_config import HydraConfig

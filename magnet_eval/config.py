@@ -235,7 +235,7 @@ class Run:
         metadata={"help": "what is compared and how; see: magnet-eval list protocols", "choice": "quickstart"}
     )
     systems: list[System] | None = option(None, "only these: labels of the protocol's systems, or models of the zoo")
-    results: str = option("results", "folder of run folders")
+    results: str = option("results", "folder of run folders; a URL such as s3://bucket/results will do")
     reports: str = option("reports", "folder of rendered reports")
     device: str | None = option(None, "auto, cpu, cuda or cuda:N")
     batch: int | None = option(None, "clips generated at a time; changes audio in the reference modes only")

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from magnet_eval import config, engines, generators, scoring
+from magnet_eval import config, engines, generators, remote, scoring
 from magnet_eval.changes import changes
 from magnet_eval.clips import ClipMaker
 from magnet_eval.environment import command, environment
@@ -86,8 +86,9 @@ def score(settings: config.Run, progress: Progress = silent) -> RunFolder:
 
 
 def folder_of(settings: config.Run) -> RunFolder:
-    """The run folder of a run's protocol."""
-    return RunFolder.of(settings.results, settings.protocol.name, settings.protocol.version)
+    """The run folder of a run's protocol; where results is a URL, its copy here, as it is there now."""
+    protocol = settings.protocol
+    return remote.run_folder(f"{settings.results.rstrip('/')}/{protocol.name}-v{protocol.version}")
 
 
 def description(

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from magnet_eval import remote
 from magnet_eval.audio import SUFFIXES
 from magnet_eval.lookup import UserError
 from magnet_eval.options import PruneOptions
@@ -19,7 +20,7 @@ LOST = {
 def prune(chosen: PruneOptions) -> str:
     """What would be freed; with yes=true it is, and the manifest says so. Raises UserError if there is no such run."""
     assert chosen.run  # PruneOptions has checked it
-    folder = RunFolder(Path(chosen.run).expanduser())
+    folder = remote.run_folder(chosen.run)
     if not (folder.path / "manifest.json").is_file():
         raise UserError(f"{chosen.run} is no run folder: it holds no manifest.json. See: magnet-eval list runs.")
     with folder.lock():

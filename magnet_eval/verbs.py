@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from magnet_eval import config
+from magnet_eval import config, remote
 from magnet_eval.config import Generation, Run
 from magnet_eval.lookup import UserError, load
 from magnet_eval.options import (
@@ -84,7 +84,7 @@ def compare(chosen: CompareOptions) -> str:
     from magnet_eval import comparison
 
     assert chosen.runs  # CompareOptions has checked them
-    out = RunFolder(Path(chosen.results) / chosen.name)
+    out = remote.run_folder(f"{chosen.results.rstrip('/')}/{chosen.name}")
     with bar() as progress:
         comparison.compare(chosen.runs, out, chosen.systems, progress)
     return _answer(chosen, out, _report(chosen, out))
@@ -158,7 +158,7 @@ def _bench(chosen: Run, folder: RunFolder, progress: Progress, again: bool) -> N
 
 def _run_folder(path: str) -> RunFolder:
     """A run folder from anywhere. Raises UserError if it is none."""
-    folder = RunFolder(Path(path).expanduser().resolve())
+    folder = remote.run_folder(path)
     if not any((folder.path / name).is_file() for name in ("manifest.json", "scores.jsonl")):
         raise UserError(f"{path} is no run folder: it holds no manifest.json. Unpack a zip first; run=FOLDER.")
     return folder

@@ -26,7 +26,7 @@ LAYERS = [  # a module may import from its own layer and those above it in this 
         "table",
     },
     {"typed", "decoding", "presets", "zoo", "model", "config"},
-    {"store", "prompts", "generators", "embedders", "speed"},
+    {"store", "mirror", "remote", "prompts", "generators", "embedders", "speed"},
     {
         "changes",
         "clips",

@@ -12,8 +12,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from magnet_eval import config
+from magnet_eval import config, mirror
 from magnet_eval.lookup import UserError, load
 from magnet_eval.prompts.idlists import keep
 from magnet_eval.records import Prompt
@@ -55,6 +56,9 @@ def read_reference(settings: config.Reference) -> list[Prompt]:
 def find(settings: config.Reference, seconds: float) -> list[Prompt]:
     """Everything of the source that the settings choose. Raises UserError on a choice that the source does not know."""
     read = load(SOURCES, settings.source, "prompt source")
+    places = {name: getattr(settings, name) for name in ("path", "audio", "ids")}
+    here: dict[str, Any] = {name: mirror.here(place) for name, place in places.items() if place}
+    settings = replace(settings, **here)
     known = inspect.signature(read).parameters
     given = {name: getattr(settings, name) for name in CHOICES if getattr(settings, name) is not None}
     if settings.ids and "ids" in known:  # clips may go by other names than their prompts
