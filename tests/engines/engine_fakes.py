@@ -5,7 +5,10 @@ import signal
 import time
 from pathlib import Path
 
-from pipeline_fakes import Chords
+import numpy as np
+from pipeline_fakes import RATE, Chords
+
+from magnet_eval.generators import Generation
 
 
 class Fragile(Chords):
@@ -25,6 +28,24 @@ class Doomed(Chords):
 
     def __init__(self, *args, **kwargs):
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Sleeper:
+    """Takes decoding.delay seconds a clip and no CPU; decoding.crowd workers begin together, once all have loaded."""
+
+    sample_rate = RATE
+
+    def __init__(self, model, *args, **kwargs):
+        self.delay = model.decoding["delay"]
+        Path(f"loaded-{os.getpid()}").touch()
+        while len(list(Path().glob("loaded-*"))) < model.decoding["crowd"]:
+            time.sleep(0.01)
+
+    def generate(self, prompts, seeds):
+        time.sleep(self.delay * len(prompts))
+        n_samples = int(prompts[0].seconds * RATE)
+        made = [np.full((1, n_samples), seed % 1000 / 1000, dtype=np.float32) for seed in seeds]
+        return Generation(made, 0, 0, iterations=1, network_evaluations=1, stage_seconds={})
 
 
 def square(device):
