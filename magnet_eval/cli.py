@@ -16,6 +16,7 @@ from magnet_eval import options
 from magnet_eval.config import Run
 from magnet_eval.lookup import UserError, load, nearest, unknown
 from magnet_eval.study import options as study
+from magnet_eval.terminal import Formatter, visible
 
 TRACE = "MAGNET_EVAL_TRACE"  # set to 1: a user's mistake comes with its traceback
 
@@ -104,14 +105,16 @@ HYDRA_FLAGS = ("-m", "--multirun", "--cfg", "-c", "--info", "-i", "--resolve", "
 def main(arguments: Sequence[str] | None = None) -> int:
     """Does what the words say; the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(message)s", level=logging.WARNING)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Formatter("%(levelname)s %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     logging.getLogger("magnet_eval").setLevel(logging.INFO)
     try:
         dispatch(words)
     except UserError as error:
         if os.environ.get(TRACE) == "1":
             raise
-        print("magnet-eval: " + " ".join(str(error).split()), file=sys.stderr)
+        print(visible("magnet-eval: " + " ".join(str(error).split())), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("magnet-eval: stopped; the same command goes on from here.", file=sys.stderr)
@@ -155,7 +158,7 @@ def execute(name: str, words: list[str]) -> None:
     words = ["json=true" if word == "--json" else word for word in words]
 
     def act(chosen: Any) -> None:
-        print(load(FUNCTIONS, name, "verb")(chosen))
+        print(visible(load(FUNCTIONS, name, "verb")(chosen)))
 
     if any(word.startswith("-") for word in words):
         check_flags(name, words)

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ class Model:
     rescorer: Rescoring | None = None  # masked only
     folder: str | None = None  # files only: audio named PROMPT-ID.wav
     weights: str = ""  # "random": no file is read, for measurements of speed; see generators/random.py
+    sha256: dict[str, str] = field(default_factory=dict)  # of weights, by part/file: tiny/codec/model.safetensors
     task: str = ""  # music | sound
     parameters: int = 0  # of the language model, with the text projection; this and the next two for listings
     sample_rate: int = 0  # Hz

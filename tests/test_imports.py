@@ -24,6 +24,7 @@ LAYERS = [  # a module may import from its own layer and those above it in this 
         "progress",
         "environment",
         "table",
+        "terminal",
     },
     {"typed", "decoding", "presets", "zoo", "model", "config"},
     {"store", "mirror", "remote", "prompts", "generators", "embedders", "speed"},

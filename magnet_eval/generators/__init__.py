@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from magnet_eval.generators import layouts, parts
-from magnet_eval.lookup import load
+from magnet_eval.lookup import UserError, load
 from magnet_eval.records import Prompt
 
 if TYPE_CHECKING:
@@ -72,12 +72,25 @@ def build(
         model = dataclasses.replace(model, weights=weights)
     for one in parts.parts(model):  # all of them before any is read: the checkpoint's own fault comes first
         parts.usable(model, one)
+    check_weights(model)
     return load(GENERATORS, model.family, "family")(model, device, dtype, exact)
+
+
+def check_weights(model: "Model") -> None:
+    """Raises UserError where a file of the model has another sha256 than its YAML says; parts it does not name pass."""
+    for one in parts.parts(model) if model.sha256 else ():
+        for path in parts.usable(model, one).files:
+            wanted = model.sha256.get(f"{one.wanted}/{path.name}")
+            if wanted and layouts.content_of(path) != wanted:
+                raise UserError(
+                    f"{path} has sha256 {layouts.content_of(path)}, model {model.name or model.family} says {wanted}: "
+                    "damaged, or not the published file. Get it again, or mend sha256: in the model's YAML."
+                )
 
 
 # What names, describes or lists a model, and what ``settings`` and ``parts`` say better.
 # ``task`` and ``seconds`` stay: audiocraft's class and the windows of long clips can follow from them.
-PROSE = ("name", "description", "licence", "tiny", "parameters", "sample_rate", "weights",
+PROSE = ("name", "sha256", "description", "licence", "tiny", "parameters", "sample_rate", "weights",
          "checkpoint", "text", "codec", "prompter", "folder", "preset", "decoding")  # fmt: skip
 
 

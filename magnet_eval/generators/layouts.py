@@ -52,7 +52,10 @@ def weight_files(folder: Path) -> list[Path]:
             return [folder / name]
         index = folder / f"{name}.index.json"
         if index.is_file():
-            shards = sorted(set(read_json(index).get("weight_map", {}).values()))
+            shards = sorted({str(shard) for shard in read_json(index).get("weight_map", {}).values()})
+            stray = next((shard for shard in shards if Path(shard).name != shard), None)
+            if stray:
+                raise UserError(f"{index} names the file {stray[:80]!r}, which is not in its own folder. {HINT}")
             check_folder(folder, *shards)
             return [folder / shard for shard in shards]
     check_folder(folder, WEIGHTS)
