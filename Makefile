@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test test-slow reference check
+.PHONY: demo test test-slow reference check audit
 
 demo: .venv/installed
 	$(BIN)/magnet-eval run protocol=quickstart
@@ -20,6 +20,11 @@ check: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+audit: .venv/installed  # known weaknesses of the installed packages; asks pypi.org
+	@if $(BIN)/python -c "import urllib.request as u; u.urlopen('https://pypi.org/pypi/pip/json', timeout=5)" 2>/dev/null; \
+	then $(BIN)/pip install --quiet pip-audit && $(BIN)/pip-audit --skip-editable; \
+	else echo "audit skipped: pypi.org cannot be reached from here"; fi
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
