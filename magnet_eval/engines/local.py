@@ -15,7 +15,10 @@ PATIENCE = 5.0  # seconds that a process has to end by itself
 
 
 class LocalEngine:
-    """Tasks in this process, or in processes of their own."""
+    """Tasks in this process, or in processes of their own, which a script that starts them must let import it:
+
+    its own work belongs below ``if __name__ == "__main__":``.
+    """
 
     def __init__(self, workers: int | None = None) -> None:
         """workers: None for one per GPU of the machine, or one."""

@@ -8,6 +8,7 @@ import contextlib
 import logging
 import os
 import pickle
+import socket
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
@@ -55,10 +56,13 @@ def connect(workers: int | None) -> Mapping[str, float]:
         own: dict[str, Any] = {}
         if address == "local":  # as with processes, so many workers as asked for, whatever the number of cores
             own = {"num_cpus": max(workers or 1, os.cpu_count() or 1), "include_dashboard": False}
+        host, _, port = address.rpartition("://")[2].rpartition(":")
         try:
+            if port.isdecimal():  # Ray itself would try for minutes
+                socket.create_connection((host, int(port)), timeout=10).close()
             # What actors print would go to stdout, which is for the answer; it is in the logs of Ray.
             ray.init(address, logging_level=logging.ERROR, log_to_driver=False, **own)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise UserError(f"no Ray cluster at RAY_ADDRESS={address}: {error}; see: ray status.") from error
     return ray.cluster_resources()
 

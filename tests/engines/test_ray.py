@@ -102,6 +102,21 @@ def test_what_ray_cannot_give_is_said(cluster, fakes_on_path, caplog, monkeypatc
 
 
 @pytest.mark.slow
+def test_a_trained_model_gives_the_same_bytes(cluster, world):
+    _, files, _ = world("here", systems=["magnet-tiny"])
+    assert world("there", "ray", 2, systems=["magnet-tiny"])[1] == files
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "auto"])
+def test_a_cluster_that_is_not_there_is_said_at_once(world, monkeypatch, address):
+    ray.shutdown()
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(UserError, match=f"no Ray cluster at RAY_ADDRESS={address}"):
+        world("results", "ray", 1)
+
+
+@pytest.mark.slow
 def test_a_node_that_is_lost_costs_nothing(world, monkeypatch, caplog):
     """Two nodes beside the head; one is killed as the first clips arrive."""
     from ray.cluster_utils import Cluster
@@ -126,9 +141,3 @@ def test_a_node_that_is_lost_costs_nothing(world, monkeypatch, caplog):
         ray.shutdown()
         nodes.shutdown()
     assert not doomed and "is gone while it works: Ray says: " in caplog.text
-
-
-@pytest.mark.slow
-def test_a_trained_model_gives_the_same_bytes(cluster, world):
-    _, files, _ = world("here", systems=["magnet-tiny"])
-    assert world("there", "ray", 2, systems=["magnet-tiny"])[1] == files
