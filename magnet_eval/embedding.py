@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 Named = tuple[str, tuple[tuple[str, Any], ...]]  # an embedder and its options
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """One thing to embed: an audio file, or a text where ``path`` is None."""
 

@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import json
 import math
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -18,7 +19,12 @@ import numpy as np
 
 
 class Record:
-    """What every record can do: become one JSON line and come back from one."""
+    """What every record can do: become one JSON line and come back from one.
+
+    A run holds very many of them: they have slots and no dictionary, and equal texts (labels, ids) are one.
+    """
+
+    __slots__ = ()
 
     def to_json(self) -> str:
         """One JSON line without its newline. Raises ValueError on a NaN or an infinity."""
@@ -33,7 +39,7 @@ class Record:
         for name, kinds in json_types(cls).items():
             if name in fields and not isinstance(fields[name], kinds):
                 raise TypeError(f"{name} is {str(fields[name])[:40]!r}")
-        return cls(**fields)
+        return cls(**{name: sys.intern(cell) if type(cell) is str else cell for name, cell in fields.items()})
 
 
 @functools.cache
@@ -66,7 +72,7 @@ def to_jsonl(records: Iterable[Record]) -> str:
 BETTER = ("lower", "higher", "")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Prompt(Record):
     """One text to make audio from."""
 
@@ -78,7 +84,7 @@ class Prompt(Record):
     reference_sha256: str = ""  # of that file's bytes, where a manifest says what they should be
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Clip(Record):
     """One audio file that a system made for a prompt."""
 
@@ -150,7 +156,7 @@ class Score(Record):
             raise ValueError(f"better of {self.metric} must be one of {BETTER}, got {self.better!r}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ClipScore(Record):
     """One metric of one clip."""
 

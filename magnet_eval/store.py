@@ -197,7 +197,7 @@ class RunFolder:
                 if not all(isinstance(row, dict) and "stage" in row for row in found.get(name, [])):
                     raise ValueError(f"{name} is no list of stages")
             return found
-        except (ValueError, TypeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{path} is damaged ({error}). Remove it and run again; clips are kept.") from error
 
     def update_manifest(self, **fields: Any) -> None:
@@ -208,7 +208,7 @@ class RunFolder:
     def add_history(self, stage: str, environment: dict[str, Any], **facts: Any) -> None:
         """Notes that a stage has done work, when, and on what hardware."""
         entry = {"at": now(), "stage": stage, "hardware": environment["hardware"], **facts}
-        self.update_manifest(environment=environment, history=[*self.manifest().get("history", []), entry])
+        self.update_manifest(environment=environment, history=[*self.stages("history"), entry])
 
     def set_failures(self, stage: str, failures: Iterable[dict[str, str]]) -> None:
         """Replaces the failures of one stage: rows of system, prompt_id, reason."""
@@ -217,7 +217,12 @@ class RunFolder:
 
     def failures(self) -> list[dict[str, str]]:
         """What failed and why: rows of stage, system, prompt_id ("" for a whole system), reason."""
-        return self.manifest().get("failures", [])
+        return self.stages("failures")
+
+    def stages(self, field: str) -> list[dict[str, Any]]:
+        """The rows of the field failures or history that name their stage, as all do that were written here."""
+        rows = self.manifest().get(field)
+        return [row for row in rows if isinstance(row, dict) and "stage" in row] if isinstance(rows, list) else []
 
     # prompts and clips
 
