@@ -1,9 +1,9 @@
-# make demo | test | test-slow | reference | check: each sets up all that it needs, in .venv, from Python >= 3.11.
+# make demo | test | test-slow | soak | reference | check: each sets up all that it needs, in .venv, from Python >= 3.11.
 PYTHON ?= python3
 BIN := .venv/bin
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test test-slow reference check audit
+.PHONY: demo test test-slow soak reference check audit
 
 demo: .venv/installed
 	$(BIN)/magnet-eval run protocol=quickstart
@@ -13,6 +13,11 @@ test: .venv/installed  # a process for each core, each with one thread: they wou
 
 test-slow: .venv/installed
 	$(BIN)/pytest -m slow
+
+soak: .venv/installed  # what takes long: kills, bad inputs, the memory of 50,000 clips, workers and nodes that die
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[ray]'
+	$(BIN)/pytest -m slow tests/faults tests/engines
+	$(BIN)/python tests/benchmarks/faults.py
 
 reference: .venv/reference
 
