@@ -115,8 +115,8 @@ def main() -> None:
             for n, row in ((few, small), (many, large))
         ),
         "",
-        "What grows with the clips: their records and, for a metric of whole sets, the frames of two systems and a byte "
-        "for each clip of each resampling.",
+        "What grows with the clips: their records and, for a metric of whole sets, the frames of two systems and a "
+        "byte for each clip of each resampling.",
     ]
     text = "\n".join(lines) + "\n"
     (ROOT / "results" / "measured" / "faults.md").write_text(text, encoding="utf-8")
