@@ -84,6 +84,11 @@ def runs(chosen: ListOptions) -> list[dict[str, Any]]:
     """Every run folder below the results folder, those of sweeps included."""
     from magnet_eval.report.runs import runs as found
 
+    if not Path(chosen.results).is_dir():
+        raise UserError(
+            f"there is no folder {chosen.results}; name another with results=FOLDER, or make a run first: "
+            "magnet-eval run protocol=quickstart."
+        )
     return found(Path(chosen.results))
 
 

@@ -36,7 +36,7 @@ class Record:
         fields = json.loads(line)
         if not isinstance(fields, dict):
             raise TypeError(f"a {cls.__name__} is an object, got {str(fields)[:40]}")
-        for name, kinds in json_types(cls).items():
+        for name, kinds in json_types(cls).items():  # type: ignore[arg-type]
             if name in fields and not isinstance(fields[name], kinds):
                 raise TypeError(f"{name} is {str(fields[name])[:40]!r}")
         return cls(**{name: sys.intern(cell) if type(cell) is str else cell for name, cell in fields.items()})

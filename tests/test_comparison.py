@@ -121,6 +121,26 @@ def test_ratings_come_along_and_several_tests_are_a_warning(fakes):
     assert any("2 listening tests (study a, study b)" in line for line in out.manifest()["warnings"])
 
 
+def test_pairs_of_decoders_keep_together_under_the_new_labels(fakes):
+    """Their rows name the other system in params and label; where it is left out, so are they."""
+    for place in ("here/fake-v1", "there/fake-v1"):
+        run = make_run(fakes, place, {"good": 0.02, "noisy": 0.5}, range(4))
+        run.replace_scores([Score("fake", 1, "good", "speedup_vs", "Speed-up over noisy", 2.0, "×", "higher", 5,
+                                  params={"batch": 1, "versus": "noisy"})], lambda _: True)  # fmt: skip
+
+    def paired(out):
+        return [(r.system, r.label, r.params["versus"]) for r in out.scores() if r.metric == "speedup_vs"]
+
+    out = RunFolder("results/comparison")
+    comparison.compare(["here/fake-v1", "there/fake-v1"], out)
+    assert paired(out) == [
+        ("good (fake-v1)", "Speed-up over noisy (fake-v1)", "noisy (fake-v1)"),
+        ("good (fake-v1 2)", "Speed-up over noisy (fake-v1 2)", "noisy (fake-v1 2)"),
+    ]
+    comparison.compare(["here/fake-v1", "there/fake-v1"], out, ["good"])
+    assert paired(out) == []
+
+
 def test_a_comparison_is_made_again_in_its_place(fakes):
     make_run(fakes, "results/one", {"good": 0.02, "noisy": 0.5}, range(4))
     out = RunFolder("results/comparison")

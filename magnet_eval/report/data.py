@@ -10,7 +10,8 @@ from magnet_eval import speed
 from magnet_eval.config import CONTROLS
 from magnet_eval.metrics import METRICS
 from magnet_eval.records import AGREES, Clip, ClipScore, Prompt, Score, Timing, is_people
-from magnet_eval.store import R, RunFolder, read_lines
+from magnet_eval.report.reading import Reader
+from magnet_eval.store import RunFolder
 
 # Okabe and Ito (2008), safe for colour-blind readers, in their order; black ("ink": the page's own text colour) and
 # yellow come last, since each vanishes on one of the two grounds.
@@ -24,15 +25,6 @@ MARKERS = {  # matplotlib's name -> the same shape as an SVG path in a 12 x 12 b
     "v": "M6 11.2L.6 1.2h10.8z",
     "P": "M4 .8h4V4h3.2v4H8v3.2H4V8H.8V4H4z",
     "X": "M3.2.6L6 3.4 8.8.6l2.6 2.6L8.6 6l2.8 2.8-2.6 2.6L6 8.6l-2.8 2.8L.6 8.8 3.4 6 .6 3.2z",
-}
-
-NEEDED = {  # params without which a row of speed has no place on the page
-    speed.LATENCY: {"batch", "stage", "seconds"},
-    speed.THROUGHPUT: {"batch"},
-    speed.SPEEDUP_VS: {"batch", "versus"},
-    speed.CROSSOVER_BATCH: {"batches", "versus"},
-    speed.ROOFLINE_SHARE: {"batch", "stage", "bound", "limit_seconds", "flops", "bytes"},
-    speed.SERVER_RATE: {"p90", "bound"},
 }
 
 
@@ -138,48 +130,6 @@ def looks(families: dict[str, str]) -> dict[str, System]:
         label: System(label, COLOURS[i % len(COLOURS)], marks[i % len(marks)], CONTROLS.get(family, ""))
         for i, (label, family) in enumerate(families.items())
     }
-
-
-class Reader:
-    """Reads the records of a run, those of other versions as far as they are known here; ``unread`` says the rest."""
-
-    def __init__(self, folder: RunFolder) -> None:
-        """Reads nothing yet."""
-        self.folder = folder
-        self.unread: list[str] = []
-
-    def manifest(self) -> dict[str, Any]:
-        """The manifest, its systems by label."""
-        manifest = self.folder.manifest()
-        systems = manifest.get("systems", {})
-        if not isinstance(systems, dict):
-            manifest["systems"] = {entry["label"]: entry for entry in systems}
-        return manifest
-
-    def lines(self, kind: type[R], name: str) -> list[R]:
-        """The records of one file."""
-        path = self.folder.path / name
-        records: list[R] = read_lines(kind, path)
-        n = sum(bool(line.strip()) for line in path.read_bytes().split(b"\n")) if path.is_file() else 0
-        self.note(n - len(records), n, f"lines of {name}")
-        return records
-
-    def scores(self) -> list[Score]:
-        """Score rows, without those of speed that do not say what was timed."""
-        rows = self.lines(Score, "scores.jsonl")
-        known = [row for row in rows if NEEDED.get(row.metric, set()) <= set(row.params)]
-        self.note(len(rows) - len(known), len(rows), "rows of scores.jsonl")
-        return known
-
-    def clips(self, label: str, prompts: list[Prompt]) -> list[Clip]:
-        """A system's clips in prompt order."""
-        clips = {clip.prompt_id: clip for clip in self.lines(Clip, f"{label}/clips.jsonl") if clip.system == label}
-        return [clips[prompt.id] for prompt in prompts if prompt.id in clips]
-
-    def note(self, n: int, n_all: int, what: str) -> None:
-        """Says how many could not be read."""
-        if n:
-            self.unread.append(f"{n} of {n_all} {what} are damaged, or of another version, and left out")
 
 
 def load(run_folder: RunFolder | Path) -> Data:

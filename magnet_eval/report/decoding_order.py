@@ -22,7 +22,7 @@ def orders(data: Data) -> tuple[str, dict[str, np.ndarray]]:
     """Caption of a prompt and the iterations [K, T] of its clips by system: of the prompt that most systems have."""
     best: dict[str, np.ndarray] = {}
     text = ""
-    folders = {label: data.folder.path / label / "order" for label in data.systems}
+    folders = {label: data.folder.path / label / "order" for label, clips in data.clips.items() if clips}
     folders = {label: folder for label, folder in folders.items() if folder.is_dir()}
     for prompt in data.prompts if folders else ():
         if ".." in Path(prompt.id).parts or Path(prompt.id).is_absolute():
@@ -77,7 +77,10 @@ def draw(data: Data, label: str, order: np.ndarray, text: str) -> Figure:
                 va="center", color=MUTED,
             )  # fmt: skip
         svg = to_svg(figure, f"order-{label}")
-    caption = f"“{text}”. Downwards: iterations of each codebook, their number to the right. A box: tokens that stayed."
+    caption = (
+        f"“\u2068{text}\u2069”. Downwards: iterations of each codebook, their number to the right. "
+        "A box: tokens that stayed."
+    )
     if given:
         caption += f" Grey: {given * frame:.2g} s that were there before, made token by token."
     return Figure(svg, f"{label}: what was fixed when", caption, round(WIDTH * 96))

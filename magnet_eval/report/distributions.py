@@ -19,6 +19,7 @@ from magnet_eval.report.figures import (
     direction,
     is_wide,
     logarithmic,
+    short,
     to_svg,
 )
 
@@ -57,7 +58,7 @@ def draw(data: Data, table: pd.DataFrame) -> tuple[Any, Any]:
         markersize=9.5, markeredgewidth=1.2, markeredgecolor=GROUND,
     )  # fmt: skip
     axes.grid(axis="x")
-    axes.set_ylabel("")
+    axes.set(ylabel="", yticks=range(len(labels)), yticklabels=[short(label) for label in labels])
     return figure, axes
 
 

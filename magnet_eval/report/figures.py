@@ -23,6 +23,7 @@ MUTED, LINE, GROUND = "#777778", "#dddde0", "#fdfdfe"  # placeholders, as INK is
 VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", LINE: "var(--line)", GROUND: "var(--ground)"}
 WIDTH = 4.4  # inches
 FONT_SIZE = 9
+LONGEST = 36  # characters of a label in a drawing
 STYLE = {
     "svg.fonttype": "none", "text.parse_math": False, "font.size": FONT_SIZE, "axes.labelsize": FONT_SIZE,
     "xtick.labelsize": FONT_SIZE, "ytick.labelsize": FONT_SIZE, "text.color": INK, "axes.labelcolor": MUTED,
@@ -89,6 +90,11 @@ def direction(better: str) -> str:
     return f"{ARROWS[better]} {better} is better" if better else ""
 
 
+def short(label: str) -> str:
+    """A label as it stands inside a drawing, which has no room for hundreds of characters; tables have it in full."""
+    return label if len(label) <= LONGEST else f"{label[: LONGEST - 11]}…{label[-10:]}"
+
+
 def spread(values: Sequence[float], least: float) -> list[float]:
     """The values moved apart, as little as a simple pass needs, until neighbours are ``least`` apart; same order."""
     order = sorted(range(len(values)), key=lambda i: values[i])
@@ -150,7 +156,7 @@ def quality(data: Data, metric: str, of: str = "clips") -> Figure:
             axes.annotate("real", (floor, 1), (3, 2), ("data", "axes fraction"), "offset points", color=MUTED)
         if is_wide([row.value for row in rows] + floors):
             logarithmic(axes, "x")
-        axes.set(yticks=range(len(rows)), yticklabels=[row.system for row in rows], ylim=(len(rows) - 0.5, -0.6))
+        axes.set(yticks=range(len(rows)), yticklabels=[short(row.system) for row in rows], ylim=(len(rows) - 0.5, -0.6))
         axes.grid(axis="x")
         axes.set_xlabel(f"{shown_label(rows[0])}{f' ({rows[0].unit})' if rows[0].unit else ''}")
         svg = to_svg(figure, f"quality-{metric}")
@@ -225,4 +231,4 @@ def name_points(figure: Any, axes: Any, points: Sequence[tuple[float, float, str
     line = {"arrowstyle": "-", "color": MUTED, "linewidth": 0.6, "relpos": (0, 0.5), "shrinkA": 1, "shrinkB": 4}
     look = {"arrowprops": line if is_crowded else None, "color": INK, "va": "center"}
     for (x, y, name), step in zip(points, moved, strict=True):
-        axes.annotate(name, (x, y), (20 if is_crowded else 8, step + rise), textcoords="offset points", **look)
+        axes.annotate(short(name), (x, y), (20 if is_crowded else 8, step + rise), textcoords="offset points", **look)

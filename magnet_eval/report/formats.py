@@ -15,7 +15,7 @@ import pandas as pd
 
 from magnet_eval.lookup import UserError
 from magnet_eval.records import Score
-from magnet_eval.report import ablation, people, speed_tables, tables
+from magnet_eval.report import ablation, people, published, speed_tables, tables
 from magnet_eval.report.data import Data, load
 from magnet_eval.report.provenance import provenance
 from magnet_eval.store import RunFolder, write_atomic
@@ -49,14 +49,30 @@ def titled(data: Data) -> Iterator[tuple[str, str, tables.Table]]:
     yield "People, differences", "Difference", tables.comparisons([row for row in data.people if row.versus])
     if changed := ablation.find(data):
         yield f"Ablation of {changed.model}", "System", ablation.settings_table(data, changed)
+    if beside := published.beside(data):
+        yield "Beside published numbers", "System", published.table(beside)
     for batch in data.batches:
-        for table in speed_tables.timed(data, batch):
-            yield f"Speed, batch {batch}", "System", table
+        for kind, table in zip(("rates", "resources"), speed_tables.timed(data, batch), strict=False):
+            yield f"Speed, batch {batch}: {kind}", "System", table
+    yield "Pairs of decoders", "Pair", speed_tables.paired(data)
+    yield "Requests at random", "System", speed_tables.serving(data)
+    for batch in data.batches:
+        yield f"Share of the limit, batch {batch}", "Stage", speed_tables.shares(data, batch)
+    for table in speed_tables.timed(data, None):
+        yield "Before the first call", "System", table
 
 
 def shown(data: Data) -> list[tuple[str, str, tables.Table]]:
-    """``titled`` without the empty ones."""
-    return [(title, first, table) for title, first, table in titled(data) if table.rows]
+    """``titled`` without the empty ones, with a row of what real clips score against one another."""
+    return [(title, first, with_floor(table)) for title, first, table in titled(data) if table.rows]
+
+
+def with_floor(table: tables.Table) -> tables.Table:
+    """A table and its floor as the last row, if it has one."""
+    if not any(column.floor for column in table.columns):
+        return table
+    floor = [tables.Cell(column.floor) if column.floor else tables.Cell() for column in table.columns]
+    return tables.Table(table.columns, [*table.rows, ("real against real", floor)])
 
 
 def facts(data: Data) -> list[str]:
@@ -112,12 +128,14 @@ def latex(data: Data) -> str:
         small = rf"{{\footnotesize {small}}}" if small else ""
         return " ".join(part for part in (value, sign.get(cell.mark, ""), small) if part)
 
-    notes = "\n".join("% " + " ".join(fact.split()) for fact in facts(data))  # a line break would end the comment
+    notes = "\n".join(
+        "% " + latex_text(" ".join(fact.split())) for fact in facts(data)
+    )  # a line break would end the comment
     parts = [r"% needs \usepackage{booktabs,amssymb}", notes]
     for title, first, table in shown(data):
         head = [latex_text(title_of(column, "")) + " " + ARROWS[column.better] for column in table.columns]
-        n = ", ".join(dict.fromkeys(column.n for column in table.columns))
-        caption = f"{provenance(data)['title']}: {title.lower()} ({n}; 95 % intervals)"
+        n = ", ".join(dict.fromkeys(column.n for column in table.columns if column.n))
+        caption = f"{provenance(data)['title']}: {title.lower()} ({'; '.join(filter(None, [n, '95 % intervals']))})"
         parts += [
             r"\begin{table}", rf"\caption{{{latex_text(caption)}}}",
             rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}", r"\toprule",

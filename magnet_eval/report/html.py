@@ -3,16 +3,19 @@
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from magnet_eval import zoo
 from magnet_eval.lookup import UserError
 from magnet_eval.report import listen, provenance
 from magnet_eval.report.data import INK, Data, load, shown_label
 from magnet_eval.store import RunFolder, content_key, file_hash, write_atomic, write_page
 
 CODE = Path(__file__).parent
+PACKAGE = CODE.parent
 SIGNS = {"best": "●", "tied": "≈", "same": "=", "better": "▲", "worse": "▼"}
 VERDICTS = {
     "best": "best", "tied": "not distinguishable", "same": "shown to be equivalent", "better": "better",
@@ -47,18 +50,35 @@ def build(run_folder: RunFolder | Path, out: Path) -> Path:
 
 
 def content(folder: RunFolder) -> str:
-    """Content key of a page: the run's records (clips name their audio by hash) and this package's code."""
-    records = [*folder.path.glob("*.json*"), *folder.path.glob("*/clips.jsonl")]
-    code = [path for path in CODE.rglob("*") if path.suffix in {".py", ".j2", ".css", ".js"}]
-    return content_key([[str(path.name), file_hash(path)] for path in sorted([*records, *code])])
+    """Content key of a page: the run's records, which of their sounds are there, published tables, this package's code.
+
+    Clips name their audio by hash, so that its size says enough of a file.
+    """
+    records = [*folder.path.glob("*.json*"), *folder.path.glob("*/clips.jsonl"), *folder.path.glob("*/order/*.npy")]
+    code = [path for path in PACKAGE.rglob("*") if path.suffix in {".py", ".j2", ".css", ".js"}]
+    published = (zoo.root() / "results" / "published").glob("*.yaml")
+    known = [[path.name, file_hash(path)] for path in sorted([*records, *code, *published])]
+    sounds = [*folder.path.glob("*/audio/*"), *(Path(prompt.reference) for prompt in folder.prompts())]
+    return content_key(known, [[path.name, size(path)] for path in sorted(sounds)])
+
+
+def size(path: Path) -> int:
+    """Bytes of a file; -1 where there is none."""
+    try:
+        return path.stat().st_size
+    except (OSError, ValueError):  # the latter of a name that no disk takes
+        return -1
 
 
 def is_current(out: Path, key: str) -> bool:
-    """Whether ``out`` is a page with this key."""
+    """Whether ``out`` is a page with this key, and the audio beside it is all there."""
     if not out.is_file():
         return False
     with out.open("rb") as file:
-        return f'content="{key}"'.encode() in file.read(HEAD_BYTES)
+        if f'content="{key}"'.encode() not in file.read(HEAD_BYTES):
+            return False
+    beside = re.findall(rb'"src":"([^"]+)"', out.read_bytes())
+    return all((out.parent / name.decode()).is_file() for name in beside)
 
 
 def as_json(value: Any) -> str:
@@ -198,6 +218,7 @@ def speed_evidence(data: Data) -> dict[str, Any]:
         "speed_tables": [(f"Batch {batch}", speed_tables.timed(data, batch)) for batch in data.batches],
         "loading": speed_tables.timed(data, None),
         "serving": speed_tables.serving(data),
+        "paired": speed_tables.paired(data),
         "speed_notes": speed_tables.notes(data),
         "shares": [(name, shown) for name, shown in limits if shown.rows],
         "random_weights": sorted({row.system for row in data.speed if row.params.get("weights") == "random"}),

@@ -202,5 +202,5 @@ def _item(sounds: Sounds, path: Path | None, label: str, name: str, scores: Sequ
         return {**item, "missing": "no clip"}
     try:
         return {**item, **sounds.add(path, name)}
-    except UserError as error:
+    except (UserError, OSError, ValueError) as error:  # the latter two of a name that no disk takes
         return {**item, "missing": str(error)}

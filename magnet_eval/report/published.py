@@ -13,6 +13,7 @@ from magnet_eval import config, zoo
 from magnet_eval.records import Score
 from magnet_eval.report.data import Data, name_of, shown_label
 from magnet_eval.report.numbers import interval_text, number, value_text
+from magnet_eval.report.tables import Cell, Column, Table
 from magnet_eval.typed import typed
 
 
@@ -51,6 +52,16 @@ def is_changed(data: Data) -> bool:
     return made.get("version") != ships["version"] or any(
         asked(made, block) != asked(ships, block) for block in ("prompts", "reference")
     )
+
+
+def table(rows: list[Beside]) -> Table:
+    """The rows for formats without a table of their own."""
+    names = ("metric", "measured", "published", "difference", "n", "source")
+    columns = [Column(name.capitalize() if name != "n" else "Clips") for name in names]
+    cells = [
+        [Cell(str(getattr(row, name)), row.interval if name == "measured" else "") for name in names] for row in rows
+    ]
+    return Table(columns, [(row.system, shown) for row, shown in zip(rows, cells, strict=True)])
 
 
 def shipped(kind: type[Any], folder: str, name: str) -> dict[str, Any]:

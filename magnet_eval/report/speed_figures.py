@@ -28,6 +28,7 @@ from magnet_eval.report.figures import (
     point,
     reach,
     round_ticks,
+    short,
     to_svg,
 )  # fmt: skip
 from magnet_eval.report.numbers import batch_text, seconds_text
@@ -78,7 +79,11 @@ def stages(data: Data, batch: int) -> Figure | None:
         if names:
             look = {"frameon": False, "handlelength": 1, "labelcolor": MUTED, "columnspacing": 1.2}
             figure.legend(loc="outside lower left", ncols=4, **look)
-        axes.set(yticks=range(len(by_system)), yticklabels=list(by_system), ylim=(len(by_system) - 0.4, -0.6))
+        axes.set(
+            yticks=range(len(by_system)),
+            yticklabels=[short(label) for label in by_system],
+            ylim=(len(by_system) - 0.4, -0.6),
+        )
         axes.set(xlim=(0, longest * 1.25), xlabel="latency (s)")
         axes.grid(axis="x")
         svg = to_svg(figure, f"stages-{batch}")
@@ -192,7 +197,12 @@ def first_audio(data: Data) -> Figure | None:
             round_ticks(axes, "x")
         else:
             axes.set_xlim(0, max(times) * 1.1)
-        axes.set(yticks=range(len(labels)), yticklabels=labels, ylim=(len(labels) - 0.5, -0.8), xlabel="seconds")
+        axes.set(
+            yticks=range(len(labels)),
+            yticklabels=[short(label) for label in labels],
+            ylim=(len(labels) - 0.5, -0.8),
+            xlabel="seconds",
+        )
         axes.grid(axis="x")
         svg = to_svg(figure, "first-audio")
     piece = next(iter(first.values()))

@@ -7,7 +7,7 @@ import pandas as pd
 from magnet_eval import speed
 from magnet_eval.records import Score
 from magnet_eval.report.data import Data
-from magnet_eval.report.numbers import number
+from magnet_eval.report.numbers import batch_text, interval_text, number, value_text
 from magnet_eval.report.speed_figures import stage_key
 from magnet_eval.report.tables import Cell, Column, Table, pivot, table
 
@@ -86,6 +86,30 @@ def serving(data: Data) -> Table:
         for label, row in shown.rows
     ]
     return Table([*shown.columns, *extra], cells)
+
+
+def paired(data: Data) -> Table:
+    """Pairs of decoders by batch size: how many times the second's clips per second the first makes; the crossover."""
+    rows = {(row.system, row.params["versus"], row.params["batch"]): row for row in data.timed(speed.SPEEDUP_VS)}
+    crossings = {(row.system, row.params["versus"]): row for row in data.timed(speed.CROSSOVER_BATCH)}
+    batches = sorted({batch for *_, batch in rows})
+    pairs = list(dict.fromkeys(key[:2] for key in rows))
+
+    def cell(row: Score | None) -> Cell:
+        return Cell(value_text(row), interval_text(row)) if row else Cell()
+
+    columns = [Column(f"Batch {batch}", "×", has_intervals=True) for batch in batches]
+    shown = [
+        (
+            f"{a} over {b}",
+            [
+                *(cell(rows.get((a, b, batch))) for batch in batches),
+                Cell(batch_text(crossings[a, b])) if (a, b) in crossings else Cell(),
+            ],
+        )
+        for a, b in pairs
+    ]
+    return Table([*columns, Column("Crossover", "clips")] if shown else [], shown)
 
 
 def shares(data: Data, batch: int) -> Table:

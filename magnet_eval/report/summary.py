@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from magnet_eval import speed
 from magnet_eval.records import Score
 from magnet_eval.report.data import Data, shown_label
-from magnet_eval.report.numbers import batch_text, interval_text, number, p_text, seconds_text, value_text
-from magnet_eval.report.tables import best_of, difference, is_significant
+from magnet_eval.report.numbers import batch_text, decimals, interval_text, number, p_text, seconds_text, value_text
+from magnet_eval.report.tables import best_of, difference, is_significant, is_tested
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ def baseline(data: Data) -> str:
 def quality_clause(row: Score, system: str) -> Clause:
     """A difference in words: which way, by how much, and whether that is good; or that it cannot be told from zero."""
     label = shown_label(row)
+    if not is_tested(row):
+        return Clause(f"{label} compared without a test", "comparisons")
     if not is_significant(row):
         p_value = f" ({p_text(row.p_value)})" if row.p_value is not None else ""
         return Clause(f"{label} not distinguishable{p_value}", "comparisons", "tied")
@@ -76,8 +78,11 @@ def speed_clause(data: Data, system: str, versus: str) -> Clause | None:
         return Clause(f"is about as fast as {versus} at batch {batch} (intervals overlap{apart})", "speed", "tied")
     ratio = other.value / mine.value
     word, times = ("faster", ratio) if ratio >= 1 else ("slower", 1 / ratio)
-    verdict = "better" if ratio >= 1 else "worse"
-    n = "" if mine.low is not None else f" (n = {min(mine.n, other.n)})"
+    is_sure = mine.low is not None and other.low is not None
+    verdict = ("better" if ratio >= 1 else "worse") if is_sure else ""
+    n = "" if is_sure else f" (n = {min(mine.n, other.n)}, too few for an interval)"
+    if times_text(times) == times_text(1.0):
+        return Clause(f"is as fast as {versus} at batch {batch}{n}{apart}", "speed")
     return Clause(f"is {times_text(times)} {word} than {versus} at batch {batch}{n}{apart}", "speed", verdict)
 
 
@@ -90,16 +95,16 @@ def batches_clause(data: Data, system: str, versus: str) -> Clause | None:
     """Which of two decoders makes more clips per second as the batch grows; None unless paired at two sizes."""
     curve = [row for row in data.timed(speed.SPEEDUP_VS) if {row.system, row.params["versus"]} == {system, versus}]
     curve.sort(key=lambda row: row.params["batch"])
-    if len(curve) < 2:
+    if len(curve) < 2 or not all(map(is_tested, curve)):
         return None
     parallel, other, last = curve[0].system, curve[0].params["versus"], curve[-1]
     largest = last.params["batch"]
     crossings = [row for row in data.timed(speed.CROSSOVER_BATCH, versus=other) if row.system == parallel]
     if crossings:
         ahead, text = other, f"makes more clips per second from batch {batch_text(crossings[0])} on"
-    elif all(row.value > 1 for row in curve):
+    elif all(row.low is not None and row.low > 1 for row in curve):
         ahead, text = parallel, f"makes more clips per second up to batch {largest}, {times_text(last.value)} there"
-    elif all(row.value < 1 for row in curve):
+    elif all(row.high is not None and row.high < 1 for row in curve):
         ahead, text = other, f"makes more clips per second up to batch {largest}, {times_text(1 / last.value)} there"
     else:
         return None
@@ -137,8 +142,10 @@ def best_sentence(data: Data, metric: str) -> Sentence | None:
         return None
     others = [row.system for row in rows if row is not best and not data.systems[row.system].role]
     compared = {label: difference(data, label, best.system, metric) for label in others}
-    tied = [label for label, row in compared.items() if row is not None and not is_significant(row)]
-    unknown = [label for label, row in compared.items() if row is None]
+    tied = [label for label, row in compared.items() if row and is_tested(row) and not is_significant(row)]
+    unknown = [label for label, row in compared.items() if not row or not is_tested(row)]
+    if tied == others:
+        return no_difference(rows, best, others)
     unit = f" {best.unit}" if best.unit else ""
     interval = f" {interval_text(best)}" if interval_text(best) else ""
     clauses = [Clause(f"has {value_text(best)}{unit}{interval}, {best.better} is better", "quality", "better")]
@@ -147,6 +154,15 @@ def best_sentence(data: Data, metric: str) -> Sentence | None:
     if unknown:
         clauses.append(Clause(f"not compared with it: {', '.join(unknown)}", "comparisons"))
     return Sentence(best.system, clauses, f"Best {shown_label(best)}: ")
+
+
+def no_difference(rows: list[Score], best: Score, others: list[str]) -> Sentence:
+    """None can be told from the best: then none is said to be it."""
+    values = sorted(row.value for row in rows if row.system in (best.system, *others))
+    digits = decimals(best.value, best.low, best.high)
+    shown = f"{number(values[0], digits)} to {number(values[-1], digits)}{f' {best.unit}' if best.unit else ''}"
+    text = f"has {value_text(best)}, and cannot be told from {', '.join(others)} (n = {best.n}, all {shown})"
+    return Sentence(best.system, [Clause(text, "comparisons", "tied")], f"No difference shown in {shown_label(best)}: ")
 
 
 def fastest_sentence(data: Data) -> Sentence | None:

@@ -62,6 +62,11 @@ def pivot(rows: Sequence[Score], index: Sequence[str], column: pd.Series | None 
     return wide.astype(object).where(wide.notna(), None)
 
 
+def is_tested(row: Score) -> bool:
+    """Whether anything says how sure a difference is."""
+    return row.p_value is not None or (row.low is not None and row.high is not None)
+
+
 def is_significant(row: Score) -> bool:
     """Whether a difference is told apart from zero: by its adjusted p-value, else by its interval."""
     if row.p_value is not None:
@@ -91,7 +96,7 @@ def mark(data: Data, row: Score, best: Score | None) -> str:
     if row.value == best.value:
         return "best"
     compared = difference(data, row.system, best.system, row.metric)
-    return "" if compared is None or is_significant(compared) else "tied"
+    return "" if compared is None or not is_tested(compared) or is_significant(compared) else "tied"
 
 
 def heading(rows: Sequence[Score | None]) -> Column:
@@ -138,7 +143,7 @@ def comparisons(rows: Sequence[Score]) -> Table:
         row = by_key.get((*pair, metric))
         if row is None:
             return Cell()
-        verdict = "same" if row.params.get("verdict") == "equivalent" else "tied"
+        verdict = "same" if row.params.get("verdict") == "equivalent" else "tied" if is_tested(row) else ""
         if is_significant(row):
             verdict = (
                 {"lower": "better", "higher": "worse"}.get(row.better, "")

@@ -132,3 +132,50 @@ def test_real_clips_that_stayed_at_home_are_absent_with_a_line(run, tmp_path):
     shutil.rmtree(tmp_path / "reference")
     elsewhere = report.build(run, tmp_path / "other").read_text(encoding="utf-8")
     assert "whose real clips are not on this machine" in elsewhere and '"system":"real clip"' not in elsewhere
+
+
+@pytest.mark.parametrize("field", ["environment", "history", "warnings", "protocol", "failures", "checks", "speed"])
+@pytest.mark.parametrize("value", [None, "text", 7, ["text"], {"a": "b"}])
+def test_fields_of_another_shape_are_left_out_of_the_page(run, tmp_path, field, value):
+    run.update_manifest(**{field: value})
+    assert "How this was made" in built(run, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "systems", [["a", "b"], {"magnet-tiny": "masked"}, "magnet-tiny", [{"name": "no label"}], None]
+)
+def test_systems_of_another_shape(run, tmp_path, systems):
+    run.update_manifest(systems=systems)
+    page = built(run, tmp_path)
+    assert "of the manifest (systems) are damaged, or of another version" in page or systems is None
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("scores.jsonl", {"params": None}), ("scores.jsonl", {"better": "up"}), ("scores.jsonl", {"n": None}),
+        ("scores.jsonl", {"value": "1.0"}), ("prompts.jsonl", {"text": None}), ("prompts.jsonl", {"tags": ["a"]}),
+        ("clip_scores.jsonl", {"value": "high"}), ("clip_scores.jsonl", {"value": float("nan")}),
+        ("timings.jsonl", {"values": 3}), ("magnet-tiny/clips.jsonl", {"path": "../../secret.wav"}),
+        ("magnet-tiny/clips.jsonl", {"n_samples": "many"}),
+    ],
+)  # fmt: skip
+def test_values_of_another_type_are_counted(run, tmp_path, name, changes):
+    change(run.path / name, lambda row: row.update(changes))
+    n = len((run.path / name).read_text(encoding="utf-8").splitlines())
+    assert f"{n} of {n} lines of {name} are damaged, or of another version, and left out" in built(run, tmp_path)
+
+
+def test_a_path_that_no_disk_takes_is_a_missing_clip(run, tmp_path):
+    change(run.path / "magnet-tiny" / "clips.jsonl", lambda row: row.update(path=f"magnet-tiny/audio/{'x' * 300}.wav"))
+    assert '"missing":' in built(run, tmp_path)
+
+
+def test_a_label_leads_to_no_other_folder(run, tmp_path):
+    """A run from elsewhere may have nothing read beside it."""
+    shutil.copytree(run.path / "magnet-tiny", run.path.parent / "outside")
+    change(run.path.parent / "outside" / "clips.jsonl", lambda row: row.update(system="../outside"))
+    run.update_manifest(systems={"../outside": {"family": "masked"}, **run.manifest()["systems"]})
+    data = load(run)
+    assert not data.clips["../outside"] and len(data.clips["magnet-tiny"]) == 3
+    assert "that is no folder inside the run" in built(run, tmp_path)

@@ -174,3 +174,19 @@ def test_spectrogram_shows_a_tone_where_it_is():
     row = [int(np.argmin(listen.spectrogram(tone, rate)[:, 100])) for tone in (low, high)]
     assert row[0] > 45 and row[1] < 20  # up is high
     assert listen.spectrogram(np.zeros(rate), rate).shape == (64, 200)
+
+
+def test_a_page_is_made_again_when_sounds_come_back_or_go(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(listen.Sounds.__init__, "__defaults__", (0,))  # all of them beside the page
+    clip = run.audio("magnet-tiny", "p1")
+    content = clip.read_bytes()
+    clip.unlink()
+    out = report.build(run, tmp_path / "page.html")
+    assert '"missing":"no audio file' in out.read_text() or '"missing"' in out.read_text()
+    clip.write_bytes(content)
+    assert '"missing"' not in report.build(run, out).read_text()
+    beside = sorted((tmp_path / "page_audio").iterdir())
+    assert beside
+    beside[0].unlink()
+    report.build(run, out)
+    assert beside[0].is_file()

@@ -189,15 +189,18 @@ def test_sentences_say_how_the_batch_changes_it(timed):
     assert re.match(pattern, sentence), sentence
 
 
-@pytest.mark.parametrize(("values", "expected"), [
-    ((4.0, 2.0), "a makes more clips per second up to batch 8, 2.0× there"),
-    ((0.5, 0.25), "b makes more clips per second up to batch 8, 4.0× there"),
+@pytest.mark.parametrize(("values", "half", "expected"), [
+    ((4.0, 2.0), 0.1, "a makes more clips per second up to batch 8, 2.0× there"),
+    ((0.5, 0.25), 0.1, "b makes more clips per second up to batch 8, 4.0× there"),
+    ((1.2, 1.03), 0.1, None),  # an interval holds 1
+    ((4.0, 2.0), None, None),  # too few calls for one
 ])  # fmt: skip
-def test_sentences_without_a_crossover(make_data, make_score, values, expected):
-    rows = [make_score("a", speed.SPEEDUP_VS, value, "higher", params={"batch": batch, "versus": "b"})
+def test_sentences_without_a_crossover(make_data, make_score, values, half, expected):
+    rows = [make_score("a", speed.SPEEDUP_VS, value, "higher", params={"batch": batch, "versus": "b"},
+                       **({"low": value - half, "high": value + half} if half else {}))
             for batch, value in zip((1, 8), values, strict=True)]  # fmt: skip
     clause = summary.batches_clause(make_data(*rows, make_score("b")), "a", "b")
-    assert clause.text == expected
+    assert (clause and clause.text) == expected
 
 
 @pytest.mark.parametrize(("low", "high", "expected"), [

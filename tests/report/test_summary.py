@@ -3,13 +3,14 @@
 import pytest
 
 from magnet_eval import speed
-from magnet_eval.report import summary
+from magnet_eval.report import summary, tables
 from magnet_eval.report.data import load
 
 
 def latency(make_score, system, value, half=0.01):
     params = {"batch": 1, "stage": "total", "quantile": 0.5, "seconds": 5.0, "device": "cpu"}
-    return make_score(system, speed.LATENCY, value, low=value - half, high=value + half, params=params)
+    interval = {"low": value - half, "high": value + half} if half else {}
+    return make_score(system, speed.LATENCY, value, **interval, params=params)
 
 
 @pytest.mark.parametrize(
@@ -27,6 +28,23 @@ def test_a_difference_in_words(make_score, numbers, expected, verdict):
     row = make_score("a", versus="b", value=value, low=low, high=high, p_value=p_value)
     clause = summary.quality_clause(row, "a")
     assert (clause.text, clause.verdict) == (f"Roughness {expected}", verdict)
+
+
+def test_a_difference_without_a_test_has_no_verdict(make_data, make_score):
+    plain = [make_score(s, value=v, low=v - 0.1, high=v + 0.1) for s, v in (("a", 2.0), ("b", 1.0))]
+    data = make_data(*plain, make_score("b", value=-1.0, versus="a"))
+    (best,) = summary.lead(data)
+    assert best.text.endswith("not compared with it: a.")
+    assert summary.quality_clause(data.comparisons[0], "b").verdict == ""
+    cells = dict(tables.quality(data).rows)
+    assert (cells["b"][0].mark, cells["a"][0].mark) == ("best", "")
+    assert tables.comparisons(data.comparisons).rows[0][1][0].mark == ""
+
+
+def test_equal_times_are_no_advantage(make_data, make_score):
+    clause = summary.speed_clause(make_data(latency(make_score, "a", 1.0, None), latency(make_score, "b", 1.002, None)),
+                                  "a", "b")  # fmt: skip
+    assert (clause.text, clause.verdict) == ("is as fast as b at batch 1 (n = 32, too few for an interval)", "")
 
 
 def test_a_difference_made_the_other_way_round_is_turned(make_score):
@@ -59,8 +77,8 @@ def test_the_answer_of_a_whole_run(run):
     ]
     lead = [sentence.text for sentence in summary.lead(data)]
     assert lead[0] == (
-        "Best FAD-musicnn (tiny): musicgen-tiny has 4.87 [4.56, 5.18], lower is better; "
-        "not distinguishable from it: magnet-tiny."
+        "No difference shown in FAD-musicnn (tiny): "
+        "musicgen-tiny has 4.87, and cannot be told from magnet-tiny (n = 3, all 4.87 to 5.13)."
     )
     assert lead[2] == "Fastest: magnet-tiny makes 2 s of audio in 410 ms at batch 1 on cpu (median of 5 calls)."
 
