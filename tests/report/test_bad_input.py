@@ -103,7 +103,7 @@ def test_captions_of_any_script_and_ids_of_any_length(run, tmp_path):
     assert "<img" not in page and "<i>" not in page.split("</header>")[1].replace("<i>compute</i>", "").replace(
         "<i>memory</i>", ""
     )
-    assert page.count('dir="auto"') == len(texts) + 2  # options, caption, tags
+    assert page.count('dir="auto"') == len(texts) + 4  # options, caption, tags, title, reason
     assert '"missing":"no clip"' in page and '"audio":' in page
 
 
