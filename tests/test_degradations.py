@@ -98,6 +98,7 @@ def check_shuffled_and_collapsed(rows):
     assert all(is_worse(rows, metric, "collapsed", "clean") for metric in (*SETS, *PROMPTED))
 
 
+@pytest.mark.slow
 def test_a_few_clips_tell_noise_from_music_shuffled_from_right_and_three_from_many(tmp_path):
     rows = scores(tmp_path, ("clean", "noise 0 dB", "shuffled", "collapsed"), n=16, n_reference=24)
     assert all(is_worse(rows, metric, "noise 0 dB", "clean") for metric in (*SETS, *PROMPTED))

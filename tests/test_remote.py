@@ -22,7 +22,7 @@ def own_cache(tmp_path, monkeypatch):
     fsspec.filesystem("memory").store.clear()
 
 
-@pytest.fixture(params=["memory", "file"])
+@pytest.fixture(params=["memory", pytest.param("file", marks=pytest.mark.slow)])
 def url(request, tmp_path):
     return f"{request.param}://{tmp_path / 'bucket'}/results"
 

@@ -52,6 +52,7 @@ def test_frames(files, channels, rate, frames):
         assert out.std(axis=0).min() > 0
 
 
+@pytest.mark.slow
 def test_48_khz_segments_and_level(files):
     """In segments each second is heard on its own; levelled, gain does not matter."""
     audio = sound(2.5, 48_000)

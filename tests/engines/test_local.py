@@ -113,6 +113,7 @@ def test_the_gpus_are_shared_out(monkeypatch, n_gpus, device, workers, expected)
     assert local.devices_of(device, workers) == expected
 
 
+@pytest.mark.slow
 def test_workers_of_a_killed_run_end_by_themselves(fakes_on_path, tmp_path):
     code = (
         "import engine_fakes\nfrom magnet_eval import engines\n"

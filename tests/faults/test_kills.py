@@ -69,7 +69,7 @@ def test_the_cache_is_not_tidied_under_another_run(home, capsys):
 
 
 def test_of_two_runs_on_one_folder_the_second_is_refused_and_the_first_goes_on(home, capsys):
-    first = faults_world.start(home, "generate", "protocol=stub", "batch=1", FAKE_SECONDS="0.1")
+    first = faults_world.start(home, "generate", "protocol=stub", "batch=1", FAKE_SECONDS="0.4")
     clips = home / "results" / "stub-v1" / "stub0" / "clips.jsonl"
     while not clips.exists() and first.poll() is None:
         time.sleep(0.01)

@@ -105,6 +105,7 @@ def test_tensors_do_not_grow_with_the_clip(shape):
     assert max(sizes) > 4 * largest[1]
 
 
+@pytest.mark.slow
 def test_the_codec_decodes_long_clips_in_chunks(zoo):
     """Row by row to the last bit, and no two chunks mixed up."""
     codec = Codec.read(zoo / "codec", torch.device("cpu"))

@@ -12,7 +12,12 @@ from magnet_eval.prompts import read_prompts
 from magnet_eval.report import published
 from magnet_eval.store import RunFolder, ids_hash
 
-PROTOCOLS = ("musiccaps-musicgen", "audiocaps-magnet", "musiccaps-native", "audiocaps-native")
+PROTOCOLS = (
+    "musiccaps-musicgen",
+    "audiocaps-native",
+    pytest.param("audiocaps-magnet", marks=pytest.mark.slow),
+    pytest.param("musiccaps-native", marks=pytest.mark.slow),
+)
 PAIRED = ("kl_passt", "kl_cnn14")
 NEIGHBOURS = ("density_clap", "coverage_clap")  # of so few clips all are neighbours
 

@@ -49,10 +49,11 @@ def test_parquet_without_its_package_is_one_line(run, tmp_path, monkeypatch):
 def test_markdown_marks_the_best_and_has_one_width(run, tmp_path):
     text = text_of(run, tmp_path, "markdown")
     table = [line for line in text.partition("## Quality")[2].partition("## ")[0].splitlines() if line.startswith("|")]
-    assert len(table) == 2 + len(load(run).systems)
+    assert len(table) == 2 + len(load(run).systems) + 1  # real against real
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table}) == 1
     best = [line for line in table if "**" in line]
     assert best and all("codec" not in line for line in best)  # a control does not compete
+    assert table[-1].startswith("| real against real | 1.92 |")
 
 
 def test_latex_is_balanced_and_bold_where_best(run, tmp_path):

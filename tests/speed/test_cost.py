@@ -155,7 +155,15 @@ def more_by_rescorer(shapes, batch, frames):
     return batch * passes * (ahead + 3 * 2 * lm["dim"] * lm["card"])
 
 
-@pytest.mark.parametrize("name", ["magnet-tiny", "musicgen-tiny", "hybrid-magnet-tiny", "rescored-magnet-tiny"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "magnet-tiny",
+        "musicgen-tiny",
+        pytest.param("hybrid-magnet-tiny", marks=pytest.mark.slow),
+        pytest.param("rescored-magnet-tiny", marks=pytest.mark.slow),
+    ],
+)
 def test_a_whole_call_has_the_flops_that_torch_counts(whole_calls, counted, name):
     generator, shapes = whole_calls(name)
     generator.generate(PROMPTS, [0, 1])  # lays out weights and buffers
