@@ -23,7 +23,7 @@ from magnet_eval.store import write_atomic
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ("magnet-tiny", "musicgen-tiny")
 PROMPTS = [Prompt("p", "slow waltz for strings", 5.0)]
-ROUNDS, EMPTY_CALLS, WARMUP = 150, 300, 3
+ROUNDS, EMPTY_CALLS, WARMUP = 40, 300, 3
 BAR = 0.01  # of what is timed
 BARE = """
 import sys, time
