@@ -91,7 +91,7 @@ class Data:
             [line for facts in sessions for line in facts.get("warnings", [])] if isinstance(sessions, list) else []
         )
         own = [*self.manifest.get("warnings", []), *self.manifest.get("warnings_of_scores", [])]
-        return [*own, *dict.fromkeys(of_speed), *self.pruned, *self.unread]
+        return merged([*own, *dict.fromkeys(of_speed), *self.pruned, *self.unread], list(self.systems))
 
     @property
     def pruned(self) -> list[str]:
@@ -154,6 +154,16 @@ def load(run_folder: RunFolder | Path) -> Data:
 def family_of(entry: Mapping[str, Any]) -> str:
     """The family of a system of the manifest."""
     return str(entry.get("family") or entry.get("model", {}).get("family", ""))
+
+
+def merged(lines: Iterable[str], labels: Sequence[str]) -> list[str]:
+    """The lines; those that differ in a system's label alone are one, with all of these labels."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for line in lines:
+        label = next((label for label in labels if f" of {label} " in line), "")
+        before, _, after = line.partition(f" of {label} ") if label else (line, "", "")
+        groups.setdefault((before, after), []).append(label)
+    return [f"{a} of {', '.join(names)} {b}" if names[0] else a for (a, b), names in groups.items()]
 
 
 P = TypeVar("P", Score, ClipScore)
