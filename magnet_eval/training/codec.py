@@ -12,8 +12,7 @@ The result is a plain transformers ``EncodecModel``.
 """
 
 import logging
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -128,8 +127,8 @@ def quantise(latents: torch.Tensor, books: torch.Tensor) -> torch.Tensor:
 
 
 def lookup(codes: torch.Tensor, books: torch.Tensor) -> torch.Tensor:
-    """Quantised latents [B, frames, 64] of codes [B, 4, frames]."""
-    return sum(book[codes[:, k].long()] for k, book in enumerate(books))
+    """Quantised latents [B, frames, 64] of codes [B, n, frames], of the first n codebooks."""
+    return sum(book[codes[:, k].long()] for k, book in enumerate(books[: codes.shape[1]]))
 
 
 def empty_codec(filters: int = 24) -> EncodecModel:
@@ -152,6 +151,27 @@ def set_codebooks(codec: EncodecModel, books: torch.Tensor) -> None:
         layer.codebook.inited.data.fill_(True)
 
 
+def excerpts(
+    audio: np.ndarray, rng: np.random.Generator, batch: int = 16, frames: int = 40
+) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
+    """Random excerpts [batch, samples] of clips, float32, with their rows and first frames."""
+    rows = rng.integers(len(audio), size=batch)
+    starts = rng.integers(audio.shape[-1] // HOP - frames + 1, size=batch)
+    picked = [audio[r, s * HOP : (s + frames) * HOP] for r, s in zip(rows, starts, strict=True)]
+    return torch.from_numpy(to_float(np.stack(picked))), rows, starts
+
+
+def decoded(
+    codec: EncodecModel, codes: torch.Tensor, books: torch.Tensor, rows: np.ndarray, starts: np.ndarray, frames: int,
+    used: int = CODEBOOKS,
+) -> torch.Tensor:  # fmt: skip
+    """Audio [B, samples] of excerpts of the clips' codes, by their first ``used`` codebooks."""
+    picked = torch.stack([codes[r, :used, s : s + frames] for r, s in zip(rows.tolist(), starts.tolist(), strict=True)])
+    latents = lookup(picked, books).transpose(1, 2).to(codec.device)
+    with torch.autocast(codec.device.type, torch.bfloat16):
+        return codec.decoder(latents)[:, 0].float()
+
+
 def spectral_loss(made: torch.Tensor, real: torch.Tensor, floor: float = FLOOR) -> torch.Tensor:
     """Multi-resolution spectral distance of audio [B, samples]: log-mel L1 plus spectral convergence, mean of 4.
 
@@ -170,73 +190,6 @@ def spectral_loss(made: torch.Tensor, real: torch.Tensor, floor: float = FLOOR) 
     return total / 4
 
 
-def _fit(
-    module: nn.Module,
-    loss_of: Callable[[], torch.Tensor],
-    minutes: float,
-    lr: float,
-    name: str,
-    save: Callable[[], None],
-) -> int:
-    """AdamW with a cosine over the time budget; returns the number of steps."""
-    optimizer = torch.optim.AdamW(module.parameters(), lr=lr, betas=(0.8, 0.95))
-    start, step, recent = time.perf_counter(), 0, []
-    while (done := (time.perf_counter() - start) / (60 * minutes)) < 1:
-        for group in optimizer.param_groups:
-            group["lr"] = lr * min(1, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * done)))
-        loss = loss_of()
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(module.parameters(), 1.0)
-        optimizer.step()
-        recent.append(loss.item())
-        step += 1
-        if step % 200 == 0:
-            log.info("%s: step %d, %.0f %%, loss %.4f", name, step, 100 * done, np.mean(recent[-200:]))
-            save()
-    save()
-    return step
-
-
-def train_decoder(
-    codec: EncodecModel, audio: np.ndarray, codes: torch.Tensor, books: torch.Tensor, minutes: float,
-    save: Callable[[], None], seed: int = 0, *, lr: float = 2e-3, floor: float = FLOOR,
-    batch: int = 16, frames: int = 40,
-) -> int:  # fmt: skip
-    """Fits the decoder on random excerpts of 1.6 s; returns the number of steps."""
-    rng = np.random.default_rng(seed)
-
-    def loss_of() -> torch.Tensor:
-        rows, starts = rng.integers(len(audio), size=batch), rng.integers(codes.shape[-1] - frames + 1, size=batch)
-        real = np.stack([audio[r, s * HOP : (s + frames) * HOP] for r, s in zip(rows, starts, strict=True)])
-        picked = torch.stack([codes[r, :, s : s + frames] for r, s in zip(rows.tolist(), starts.tolist(), strict=True)])
-        latents = lookup(picked, books).transpose(1, 2).to(codec.device)
-        with torch.autocast(codec.device.type, torch.bfloat16):
-            made = codec.decoder(latents)
-        return spectral_loss(made[:, 0].float(), torch.from_numpy(to_float(real)).to(codec.device), floor)
-
-    return _fit(codec.decoder, loss_of, minutes, lr, "decoder", save)
-
-
-def train_encoder(
-    codec: EncodecModel, audio: np.ndarray, latents: Latents, minutes: float, save: Callable[[], None],
-    seed: int = 0, batch: int = 16, frames: int = 40,
-) -> int:  # fmt: skip
-    """Fits the encoder to the latents of random excerpts; returns the number of steps."""
-    rng = np.random.default_rng(seed)
-
-    def loss_of() -> torch.Tensor:
-        rows, starts = rng.integers(len(audio), size=batch), rng.integers(125 - frames + 1, size=batch)
-        real = np.stack([audio[r, s * HOP : (s + frames) * HOP] for r, s in zip(rows, starts, strict=True)])
-        x = torch.from_numpy(to_float(real))
-        with torch.no_grad():
-            target = latents(x).to(codec.device)
-        # in float32: some CPUs' bfloat16 convolutions are wrong at these strides (torch 2.13; the decoder's are right)
-        return (codec.encoder(x[:, None].to(codec.device)).transpose(1, 2) - target).square().mean()
-
-    return _fit(codec.encoder, loss_of, minutes, 1.5e-3, "encoder", save)
-
-
 def tokenise(audio: np.ndarray, latents: Latents, books: torch.Tensor) -> torch.Tensor:
     """Codes of all clips [n, samples] int16: int16 [n, 4, frames]."""
     return torch.cat([quantise(latents(chunk), books) for chunk in chunks(audio)])
@@ -252,13 +205,23 @@ def save_codec(codec: EncodecModel, folder: Path) -> None:
 
 @torch.no_grad()
 def held_out_figures(codec: EncodecModel, audio: np.ndarray, codes: torch.Tensor, clips: int = 64) -> dict:
-    """Spectral loss of decoded held-out tokens, and how often the encoder finds the tokens of the latents."""
+    """Spectral loss of decoded held-out tokens by how many codebooks are heard, codes in use, and the encoder's tokens.
+
+    The encoder is to find the tokens that the latents have.
+    """
     codec.cpu().eval()
     real = torch.from_numpy(to_float(audio[:clips]))
+    used = codes[:clips].long()
+    books = torch.stack([layer.codebook.embed for layer in codec.quantizer.layers]).float()
+    losses = [
+        spectral_loss(codec.decoder(lookup(used[:, :n], books).transpose(1, 2))[:, 0], real).item()
+        for n in range(1, CODEBOOKS + 1)
+    ]
     found = codec.encode(real[:, None]).audio_codes[0]
-    made = codec.decode(codes[:clips].long()[None], [None]).audio_values[:, 0]
-    agreement = (found == codes[:clips]).double().mean((0, 2))
+    in_use = sum(len(codes[:, k].unique()) for k in range(CODEBOOKS))
     return {
-        "held_out_spectral_loss": round(spectral_loss(made, real).item(), 4),
-        "encoder_token_agreement": [round(value, 3) for value in agreement.tolist()],
+        "held_out_spectral_loss": round(losses[-1], 4),
+        "held_out_spectral_loss_of_the_first_codebooks": [round(loss, 3) for loss in losses],
+        "share_of_codes_used": round(in_use / (CODEBOOKS * CODES), 3),
+        "encoder_token_agreement": [round(v, 3) for v in (found == used).double().mean((0, 2)).tolist()],
     }

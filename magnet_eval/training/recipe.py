@@ -17,6 +17,7 @@ import torch
 from magnet_eval.lookup import UserError, check
 from magnet_eval.training import dataset
 from magnet_eval.training.cards import CARDS, write_card
+from magnet_eval.training.tasks import MUSIC, SOUNDS, Task
 
 log = logging.getLogger(__name__)
 
@@ -29,11 +30,20 @@ class Kitchen:
     out: Path
     seed: int = 0
     max_steps: int | None = None  # of each language model and of the judge; None: as many as the minutes allow
+    task: Task = MUSIC
 
     @property
     def data(self) -> Path:
         """Rendered pieces."""
         return self.work / "data"
+
+    def pieces(self) -> dict[str, list]:
+        """Pieces of each split."""
+        return dataset.split_pieces(self.seed, self.task)
+
+    def load(self, split: str) -> tuple[np.ndarray, list]:
+        """Audio int16 [n, 80,000] and the pieces of one split."""
+        return dataset.load(self.data, split, self.task)
 
     def codes(self, split: str) -> torch.Tensor:
         """Tokens of one split: int16 [n, 4, 125]."""
@@ -47,24 +57,23 @@ def device() -> str:
 
 def data(kitchen: Kitchen, minutes: float) -> dict:
     """Renders all pieces."""
-    dataset.prepare(kitchen.data, kitchen.seed)
-    counts = {split: len(pieces) for split, pieces in dataset.split_pieces(kitchen.seed).items()}
-    return {"pieces": counts}
+    dataset.prepare(kitchen.data, kitchen.seed, kitchen.task)
+    return {"pieces": {split: len(pieces) for split, pieces in kitchen.pieces().items()}}
 
 
 def text(kitchen: Kitchen, minutes: float) -> dict:
     """Tokenizer and text encoder."""
     from magnet_eval.training.text import train_text
 
-    pieces = dataset.split_pieces(kitchen.seed)
-    return train_text(pieces["train"], pieces["valid"], kitchen.out / "text", seed=kitchen.seed)
+    pieces = kitchen.pieces()
+    return train_text(pieces["train"], pieces["valid"], kitchen.out / "text", seed=kitchen.seed, task=kitchen.task)
 
 
 def tokens(kitchen: Kitchen, minutes: float) -> dict:
     """Latents, codebooks and the tokens of every clip."""
     from magnet_eval.training import codec
 
-    audio, _ = dataset.load(kitchen.data, "train")
+    audio, _ = kitchen.load("train")
     latents = codec.fit_latents(audio)
     sample = torch.cat([latents(chunk).flatten(0, 1) for chunk in codec.chunks(audio[:2400])])
     books = codec.fit_codebooks(sample, torch.Generator().manual_seed(kitchen.seed))
@@ -72,7 +81,7 @@ def tokens(kitchen: Kitchen, minutes: float) -> dict:
     folder.mkdir(parents=True, exist_ok=True)
     torch.save({"mean": latents.mean, "basis": latents.basis, "books": books}, folder / "quantiser.pt")
     for split in dataset.SPLITS:
-        torch.save(codec.tokenise(dataset.load(kitchen.data, split)[0], latents, books), folder / f"{split}.pt")
+        torch.save(codec.tokenise(kitchen.load(split)[0], latents, books), folder / f"{split}.pt")
     return unigram(kitchen)
 
 
@@ -89,30 +98,30 @@ def unigram(kitchen: Kitchen) -> dict:
     return {"unigram_cross_entropy": [round(value, 3) for value in entropy.tolist()]}
 
 
-def codec(kitchen: Kitchen, minutes: float) -> dict:
-    """Decoder (three quarters of the time, the last third of it with quiet sounds counted too) and encoder."""
-    from magnet_eval.training import codec as parts
+CODEC_SHARES = {"rough": 0.35, "fine": 0.15, "polish": 0.25, "encoder": 0.25}  # of the codec's time
 
-    audio, _ = dataset.load(kitchen.data, "train")
+
+def codec(kitchen: Kitchen, minutes: float) -> dict:
+    """Decoder in three phases, then the encoder."""
+    from magnet_eval.training import codec as parts
+    from magnet_eval.training.codec_fitting import CodecFit
+
+    audio, _ = kitchen.load("train")
     saved = torch.load(kitchen.work / "tokens" / "quantiser.pt", weights_only=True)
     latents, books = parts.Latents(saved["mean"], saved["basis"]), saved["books"]
     torch.manual_seed(kitchen.seed)
-    model = parts.empty_codec().to(device())  # type: ignore[arg-type]
+    model = parts.empty_codec(kitchen.task.filters).to(device())  # type: ignore[arg-type]
     parts.set_codebooks(model, books)
-
-    def save() -> None:
-        parts.save_codec(model, kitchen.out / "codec")
-
-    codes = kitchen.codes("train")
-    arguments = (model, audio, codes, books)
+    fitting = CodecFit(model, audio, kitchen.codes("train"), books, kitchen.work / "states", kitchen.seed)
+    times = {name: share * minutes for name, share in CODEC_SHARES.items()}
     steps = {
-        "decoder_steps": parts.train_decoder(*arguments, 0.5 * minutes, save, kitchen.seed),
-        "decoder_fine_steps": parts.train_decoder(
-            *arguments, 0.25 * minutes, save, kitchen.seed + 1, lr=1e-3, floor=parts.FLOOR / 10
-        ),
-        "encoder_steps": parts.train_encoder(model, audio, latents, 0.25 * minutes, save, kitchen.seed),
+        "decoder_rough_steps": fitting.rough(times["rough"]),
+        "decoder_fine_steps": fitting.fine(times["fine"]),
+        "decoder_polish_steps": fitting.polish(times["polish"]),
+        "encoder_steps": fitting.encoder(latents, times["encoder"]),
     }
-    held_out, _ = dataset.load(kitchen.data, "valid")
+    parts.save_codec(model, kitchen.out / "codec")
+    held_out, _ = kitchen.load("valid")
     return steps | parts.held_out_figures(model, held_out, kitchen.codes("valid"))
 
 
@@ -124,9 +133,9 @@ def _language(family: str) -> Callable[[Kitchen, float], dict]:
         from magnet_eval.training.language import train_language
 
         def corpus(split: str) -> Corpus:
-            pieces = dataset.split_pieces(kitchen.seed)[split]
             rng = np.random.default_rng(kitchen.seed)
-            return Corpus(kitchen.codes(split), pieces, kitchen.out / "text", rng, device())
+            pieces = kitchen.pieces()[split]
+            return Corpus(kitchen.codes(split), pieces, kitchen.out / "text", rng, device(), kitchen.task)
 
         states = kitchen.work / "states"
         out = kitchen.out / names[family]
@@ -140,15 +149,14 @@ def clap(kitchen: Kitchen, minutes: float) -> dict:
     """The text-audio judge, on audio and captions alone (it never sees the codec or the text encoder)."""
     from transformers import AutoTokenizer
 
-    from magnet_eval.training.captions import paraphrase, plain
     from magnet_eval.training.clap import train as train_clap
 
-    rng = np.random.default_rng(kitchen.seed)
-    audio, pieces = dataset.load(kitchen.data, "train")
-    held_out, held_out_pieces = dataset.load(kitchen.data, "valid")
-    captions = [[plain(piece), *(paraphrase(piece, rng)[0] for _ in range(5))] for piece in pieces]
+    rng, task = np.random.default_rng(kitchen.seed), kitchen.task
+    audio, pieces = kitchen.load("train")
+    held_out, held_out_pieces = kitchen.load("valid")
+    captions = [[task.plain(piece), *(task.paraphrase(piece, rng)[0] for _ in range(5))] for piece in pieces]
     tokenizer = AutoTokenizer.from_pretrained(kitchen.out / "text")
-    held_out_captions = [[plain(piece)] for piece in held_out_pieces]
+    held_out_captions = [[task.plain(piece)] for piece in held_out_pieces]
     return train_clap(
         audio, captions, tokenizer, kitchen.out / "clap", minutes, kitchen.seed,
         held_out=(held_out, held_out_captions), max_steps=kitchen.max_steps,
@@ -159,16 +167,14 @@ def reference(kitchen: Kitchen, minutes: float) -> dict:
     """The test clips as FLAC with their plain captions: the embedded reference set."""
     import soundfile
 
-    from magnet_eval.training.captions import plain
-
-    audio, pieces = dataset.load(kitchen.data, "test")
+    audio, pieces = kitchen.load("test")
     folder = kitchen.out / "reference"
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for index, (clip, piece) in enumerate(zip(audio, pieces, strict=True)):
         name = f"held-out-{index:03d}"
         soundfile.write(folder / f"{name}.flac", clip, 16_000, subtype="PCM_16")
-        rows.append({"id": name, "text": plain(piece), "file": f"{name}.flac", "tags": piece.tags()})
+        rows.append({"id": name, "text": kitchen.task.plain(piece), "file": f"{name}.flac", "tags": piece.tags()})
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     (folder / "captions.jsonl").write_text(lines, encoding="utf-8")
     size = sum(path.stat().st_size for path in folder.glob("*.flac"))
@@ -186,6 +192,8 @@ STEPS: dict[str, Callable[[Kitchen, float], dict]] = {
     "clap": clap,
     "reference": reference,
 }
+SOUND_STEPS = ("data", "text", "tokens", "codec", "magnet", "reference")
+TASKS = {name: (MUSIC, name) for name in STEPS} | {f"audio-{name}": (SOUNDS, name) for name in SOUND_STEPS}
 
 
 def train(
@@ -199,17 +207,18 @@ def train(
     """
     if threads:
         torch.set_num_threads(threads)
-    names = list(STEPS) if what == "all" else [check("training step", what, [*STEPS, "all"])]
-    kitchen = Kitchen(work, out, seed, steps or None)
+    names = list(TASKS) if what == "all" else [check("training step", what, [*TASKS, "all"])]
     cards = []
     for name in names:
-        card = work / "figures" / f"{name}.json"
+        task, step = TASKS[name]
+        kitchen = Kitchen(work / task.folder, out / task.folder, seed, steps or None, task)
+        card = kitchen.work / "figures" / f"{step}.json"
         if card.is_file() and what == "all":
             log.info("%s: done already (%s)", name, card)
             continue
         start = time.perf_counter()
         try:
-            figures = STEPS[name](kitchen, minutes)
+            figures = STEPS[step](kitchen, minutes)
         except FileNotFoundError as error:
             raise UserError(f"training step {name} needs {error.filename}; type: magnet-eval train what=all") from error
         figures["wall_seconds"] = round(time.perf_counter() - start)
