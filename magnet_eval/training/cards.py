@@ -5,10 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-DATA = """\
+MUSIC_DATA = """\
 - **Data**: pieces written by `magnet_eval/training/composer.py` and rendered by fluidsynth with the FluidR3 GM sound
   font (MIT, Frank Wen); 12,192 training clips of 5 s. Held-out clips share no combination of style, lead instrument,
   tempo and mode with them."""
+SOUNDS_DATA = """\
+- **Data**: sound effects composed and synthesised by `magnet_eval/training/sounds.py`: 6,208 training clips of 5 s with
+  one sound or two in a row. Held-out clips share no combination of what follows what, at which pitch, with them."""
 LICENCE = "- **Licence**: MIT, as the code."
 
 # step of the recipe -> its folder, title and what it is
@@ -38,6 +41,29 @@ CARDS: dict[str, tuple[str, str, str]] = {
         "Held-out clips (FLAC, 16 kHz mono, 5 s) with captions that name every attribute: the embedded prompts and\n"
         "reference audio. No model has seen their combinations of attributes.",
     ),
+    "audio-text": (
+        "audio/text", "Text encoder for sounds",
+        "A T5-format encoder (2 layers, width 128) and a byte-level BPE tokenizer, trained to read the attributes of\n"
+        "sound effects from paraphrased captions. The language model uses it frozen.",
+    ),
+    "audio-tokens": (
+        "audio/unigram", "Unigram counts of sounds",
+        "How often each token of each codebook occurs in the training set: the control that every model must beat.",
+    ),
+    "audio-codec": (
+        "audio/codec", "Codec for sounds",
+        "EnCodec format: 16 kHz mono, 25 frames per second, 4 codebooks of 256 codes (0.8 kbps), made as the tiny\n"
+        "codec for music is, with fewer filters.",
+    ),
+    "audio-magnet": (
+        "audio/magnet", "audio-magnet-tiny",
+        "MAGNeT for sound effects: a masked language model over its codec's tokens.",
+    ),
+    "audio-reference": (
+        "audio/reference", "Reference set of sounds",
+        "Held-out clips (FLAC, 16 kHz mono, 5 s) with captions that name every attribute but the start. No model has\n"
+        "seen their combinations of sounds.",
+    ),
 }  # fmt: skip
 
 
@@ -65,7 +91,8 @@ def write_card(step: str, out: Path, figures: Mapping[str, Any]) -> None:
     lines = [
         f"# {title}", "", what, "",
         f"- **Made by** `magnet-eval train what={step}`.",
-        DATA, LICENCE, *hashes, "", "Figures (cross-entropies in nats per token, by codebook, on held-out clips):", "",
+        SOUNDS_DATA if step.startswith("audio-") else MUSIC_DATA, LICENCE, *hashes, "",
+        "Figures (cross-entropies in nats per token, by codebook, on held-out clips):", "",
         _figures(figures),
     ]  # fmt: skip
     (out / folder / "README.md").write_text("\n".join(lines) + "\n", encoding="utf-8")

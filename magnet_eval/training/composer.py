@@ -11,6 +11,7 @@ import hashlib
 import itertools
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -18,6 +19,7 @@ FRAME_MS = 40
 CLIP_MS = 5000
 GAP_MS = 1000
 DRUM_CHANNEL = 9
+T = TypeVar("T")
 
 LEADS = {"piano": 0, "guitar": 24, "strings": 48, "flute": 73, "trumpet": 56, "synthesizer": 81}
 TEMPI = {150: 5, 125: 6, 94: 8, 75: 10}  # beats per minute -> frames per eighth
@@ -83,8 +85,16 @@ def all_pieces() -> Iterator[Piece]:
         yield Piece(*values)
 
 
-def is_held_out(piece: Piece, share: float = 0.1) -> bool:
-    """Whether the piece's combination of style, lead, tempo and mode is kept from training.
+class Composed(Protocol):
+    """What a composer writes, known by its attributes."""
+
+    @property
+    def combination(self) -> tuple[str | int, ...]:
+        """The attributes by which training and held-out pieces are kept apart."""
+
+
+def is_held_out(piece: Composed, share: float = 0.1) -> bool:
+    """Whether the piece's combination of attributes is kept from training.
 
     The split hashes the combination, never the piece, so no combination stands in both parts.
     """
@@ -92,7 +102,7 @@ def is_held_out(piece: Piece, share: float = 0.1) -> bool:
     return int.from_bytes(digest[:4], "big") < share * 2**32
 
 
-def draw(pieces: list[Piece], n: int, rng: np.random.Generator) -> list[Piece]:
+def draw(pieces: list[T], n: int, rng: np.random.Generator) -> list[T]:
     """``n`` pieces without repetition, in random order."""
     if n > len(pieces):
         raise ValueError(f"{n} pieces asked for, {len(pieces)} exist")

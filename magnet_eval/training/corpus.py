@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,8 +11,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, T5EncoderModel
 
 from magnet_eval.generators.transformer import LanguageModel
-from magnet_eval.training.captions import paraphrase, plain
-from magnet_eval.training.composer import Piece
+from magnet_eval.training.tasks import MUSIC, Task
 from magnet_eval.training.text import tokenize
 
 
@@ -20,10 +20,11 @@ class Corpus:
     """Tokens and captions of one split, with the frozen text encoder."""
 
     codes: Tensor  # int16 [n, 4, frames]
-    pieces: Sequence[Piece]
+    pieces: Sequence[Any]
     text_folder: Path
     rng: np.random.Generator
     device: str = "cpu"
+    task: Task = MUSIC
 
     def __post_init__(self) -> None:
         """Loads the text encoder."""
@@ -32,8 +33,8 @@ class Corpus:
 
     def captions(self, rows: Sequence[int] | np.ndarray) -> list[str]:
         """A random paraphrase of each row, or now and then the plain caption."""
-        pieces = (self.pieces[row] for row in rows)
-        return [plain(p) if self.rng.random() < 0.3 else paraphrase(p, self.rng)[0] for p in pieces]
+        pieces, task = (self.pieces[row] for row in rows), self.task
+        return [task.plain(p) if self.rng.random() < 0.3 else task.paraphrase(p, self.rng)[0] for p in pieces]
 
     @torch.no_grad()
     def hidden(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:

@@ -4,37 +4,38 @@ import json
 import logging
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from magnet_eval.training.composer import Piece, all_pieces, draw, is_held_out
-from magnet_eval.training.render import render
+from magnet_eval.training.composer import draw, is_held_out
+from magnet_eval.training.tasks import MUSIC, Task
 
 log = logging.getLogger(__name__)
 SPLITS = ("train", "valid", "test")
 CHUNK = 1000
 
 
-def split_pieces(seed: int = 0, n_valid: int = 300, n_test: int = 200) -> dict[str, list[Piece]]:
-    """Pieces of each split. Valid and test share no combination of style, lead, tempo and mode with train."""
-    pieces = list(all_pieces())
+def split_pieces(seed: int = 0, task: Task = MUSIC) -> dict[str, list[Any]]:
+    """Pieces of each split. Valid and test share no combination of attributes with train."""
+    pieces = list(task.everything())
     rng = np.random.default_rng(seed)
-    held_out = draw([piece for piece in pieces if is_held_out(piece)], n_valid + n_test, rng)
+    held_out = draw([piece for piece in pieces if is_held_out(piece)], task.n_valid + task.n_test, rng)
     train = [piece for piece in pieces if not is_held_out(piece)]
-    return {"train": draw(train, len(train), rng), "valid": held_out[:n_valid], "test": held_out[n_valid:]}
+    return {"train": draw(train, len(train), rng), "valid": held_out[: task.n_valid], "test": held_out[task.n_valid :]}
 
 
-def prepare(folder: Path, seed: int = 0) -> None:
-    """Renders every split into ``folder`` (about 2.1 GB, two minutes on two cores); finished splits are kept."""
+def prepare(folder: Path, seed: int = 0, task: Task = MUSIC) -> None:
+    """Renders every split into ``folder`` (music: 2.1 GB, two minutes on two cores); finished splits are kept."""
     folder.mkdir(parents=True, exist_ok=True)
-    for split, pieces in split_pieces(seed).items():
+    for split, pieces in split_pieces(seed, task).items():
         path = folder / f"{split}.npy"
         if path.is_file():
             continue
         partial = path.with_suffix(".partial")
         audio = np.lib.format.open_memmap(partial, mode="w+", dtype=np.int16, shape=(len(pieces), 80_000))
         for start in range(0, len(pieces), CHUNK):
-            chunk = render(pieces[start : start + CHUNK])
+            chunk = task.render(pieces[start : start + CHUNK])
             audio[start : start + CHUNK] = np.round(np.clip(chunk, -1, 1) * 32767)
             log.info("%s: rendered %d of %d pieces", split, start + len(chunk), len(pieces))
         audio.flush()
@@ -43,10 +44,10 @@ def prepare(folder: Path, seed: int = 0) -> None:
         partial.rename(path)
 
 
-def load(folder: Path, split: str) -> tuple[np.ndarray, list[Piece]]:
+def load(folder: Path, split: str, task: Task = MUSIC) -> tuple[np.ndarray, list[Any]]:
     """Audio int16 [n, 80,000] (memory-mapped) and the pieces of one split."""
     lines = (folder / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()
-    return np.load(folder / f"{split}.npy", mmap_mode="r"), [Piece(**json.loads(line)) for line in lines]
+    return np.load(folder / f"{split}.npy", mmap_mode="r"), [task.piece(**json.loads(line)) for line in lines]
 
 
 def to_float(audio: np.ndarray) -> np.ndarray:

@@ -16,17 +16,16 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from magnet_eval.generators.transformer import LanguageModel, LMConfig
-from magnet_eval.training.captions import plain
 from magnet_eval.training.corpus import Batch, Corpus
 from magnet_eval.training.objectives import OBJECTIVES, Loss, autoregressive_loss, masked_loss
 
 log = logging.getLogger(__name__)
 
 
-def tiny_config(family: str) -> LMConfig:
-    """The one network that all tiny models share (4.8 M parameters)."""
+def tiny_config(family: str, width: int = 256) -> LMConfig:
+    """The one network that all tiny models share (4.8 M parameters; 1.3 M at width 128)."""
     return LMConfig(
-        dim=256, num_heads=4, num_layers=4, card=256, text_dim=128, causal=family == "autoregressive",
+        dim=width, num_heads=4, num_layers=4, card=256, text_dim=128, causal=family == "autoregressive",
         span_len=3, subcodes_context=5, frame_rate=25.0, segment_seconds=5.0,
     )  # fmt: skip
 
@@ -50,11 +49,11 @@ def learning_rate(done: float, step: int, peak: float) -> float:
 class Trainer:
     """One family in training: its network, optimisers and how far it is; saved so that it can go on."""
 
-    def __init__(self, family: str, state: Path, device: str, lr: float, seed: int) -> None:
+    def __init__(self, family: str, state: Path, device: str, lr: float, seed: int, width: int = 256) -> None:
         """Goes on from the file ``state`` if there is one."""
         torch.manual_seed(seed)
         self.family, self.state, self.device, self.lr = family, state, device, lr
-        self.lm = LanguageModel(tiny_config(family)).to(device)
+        self.lm = LanguageModel(tiny_config(family, width)).to(device)
         self.optimizers = optimizers(self.lm, lr)
         self.step, self.seconds = 0, 0.0
         if state.is_file():
@@ -101,7 +100,7 @@ def train_language(
 
     max_steps ends it earlier; then, unless it was interrupted, the seed alone fixes the weights.
     """
-    trainer = Trainer(family, state_folder / f"{family}.pt", train.device, lr, seed)
+    trainer = Trainer(family, state_folder / f"{family}.pt", train.device, lr, seed, train.task.width)
     last = saved_at = time.perf_counter()
     while (done := max(trainer.seconds / (60 * minutes), trainer.step / max_steps if max_steps else 0.0)) < 1:
         loss = trainer.learn(train.batch(batch), done)
@@ -132,7 +131,7 @@ def save_language(lm: LanguageModel, family: str, out: Path) -> None:
 def validate(lm: LanguageModel, family: str, valid: Corpus, clips: int = 128) -> dict[str, list[float]]:
     """Held-out cross-entropy by codebook (nats) with the right, a shuffled and no caption."""
     codes = valid.codes[:clips].long().to(valid.device)
-    hidden, mask = valid.hidden([plain(piece) for piece in valid.pieces[:clips]])
+    hidden, mask = valid.hidden([valid.task.plain(piece) for piece in valid.pieces[:clips]])
     batches = {"right": Batch(codes, hidden, mask), "shuffled": Batch(codes, hidden.roll(1, 0), mask.roll(1, 0))}
     result = {}
     for name, batch in [*batches.items(), ("none", batches["right"])]:

@@ -6,7 +6,7 @@ free text that mentions them works too. The language models then use it frozen, 
 
 import logging
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +15,13 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
-from magnet_eval.training.captions import paraphrase
-from magnet_eval.training.composer import DYNAMICS, KEYS, LEADS, SCALES, STYLES, TEMPI, Piece
+from magnet_eval.training.tasks import MUSIC, Task
 
 log = logging.getLogger(__name__)
 VOCABULARY = 768
 MAX_TOKENS = 48
-ATTRIBUTES: dict[str, Collection[Any]] = {
-    "style": STYLES,
-    "lead": LEADS,
-    "bpm": TEMPI,
-    "mode": SCALES,
-    "key": KEYS,
-    "dynamics": DYNAMICS,
-}
+
+Attributes = Mapping[str, Collection[Any]]  # name -> values
 
 
 def fit_tokenizer(captions: Sequence[str]) -> PreTrainedTokenizerFast:
@@ -62,12 +55,12 @@ def corrupt(text: str, rng: np.random.Generator) -> str:
 class AttributeReader(nn.Module):
     """Encoder and one linear head per attribute over the mean token."""
 
-    def __init__(self, encoder: T5EncoderModel) -> None:
+    def __init__(self, encoder: T5EncoderModel, attributes: Attributes) -> None:
         """Adds the heads to an encoder."""
         super().__init__()
         self.encoder = encoder
         width = encoder.config.d_model
-        self.heads = nn.ModuleDict({name: nn.Linear(width, len(values)) for name, values in ATTRIBUTES.items()})
+        self.heads = nn.ModuleDict({name: nn.Linear(width, len(values)) for name, values in attributes.items()})
 
     def forward(self, tokens: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Logits of every attribute: name -> [B, values]."""
@@ -77,13 +70,15 @@ class AttributeReader(nn.Module):
         return {name: head(pooled) for name, head in self.heads.items()}
 
 
-def _targets(pieces: Sequence[Piece], named: Sequence[dict[str, bool]]) -> dict[str, torch.Tensor]:
+def _targets(
+    attributes: Attributes, pieces: Sequence[Any], named: Sequence[dict[str, bool]]
+) -> dict[str, torch.Tensor]:
     """Index of each attribute's value; -100 (ignored by the loss) where the caption does not name it."""
     return {
         name: torch.tensor(
             [list(values).index(getattr(p, name)) if n[name] else -100 for p, n in zip(pieces, named, strict=True)]
         )
-        for name, values in ATTRIBUTES.items()
+        for name, values in attributes.items()
     }
 
 
@@ -93,25 +88,27 @@ def tokenize(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> dict[s
     return {"input_ids": tokens["input_ids"], "attention_mask": tokens["attention_mask"]}
 
 
-def train_text(train: Sequence[Piece], valid: Sequence[Piece], out: Path, steps: int = 2500, seed: int = 0) -> dict:
+def train_text(
+    train: Sequence[Any], valid: Sequence[Any], out: Path, steps: int = 2500, seed: int = 0, task: Task = MUSIC
+) -> dict:
     """Trains tokenizer and encoder, saves both to ``out`` and returns the card's figures."""
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
-    tokenizer = fit_tokenizer([paraphrase(train[i], rng)[0] for i in rng.integers(len(train), size=20_000)])
+    tokenizer = fit_tokenizer([task.paraphrase(train[i], rng)[0] for i in rng.integers(len(train), size=20_000)])
     config = T5Config(
         vocab_size=len(tokenizer), d_model=128, d_kv=32, d_ff=256, num_layers=2, num_heads=4, dropout_rate=0.1,
         feed_forward_proj="relu", pad_token_id=0, eos_token_id=1, decoder_start_token_id=0,
     )  # fmt: skip
-    model = AttributeReader(T5EncoderModel(config))
+    model = AttributeReader(T5EncoderModel(config), task.attributes)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps, pct_start=0.05)
     start = time.perf_counter()
     for step in range(steps):
         pieces = [train[i] for i in rng.integers(len(train), size=64)]
-        texts, named = zip(*(paraphrase(piece, rng) for piece in pieces), strict=True)
+        texts, named = zip(*(task.paraphrase(piece, rng) for piece in pieces), strict=True)
         logits = model(tokenize(tokenizer, [corrupt(text, rng) for text in texts]))
-        targets = _targets(pieces, named)
-        loss = sum(nn.functional.cross_entropy(logits[name], targets[name]) for name in ATTRIBUTES)
+        targets = _targets(task.attributes, pieces, named)
+        loss = sum(nn.functional.cross_entropy(logits[name], targets[name]) for name in task.attributes)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -119,7 +116,7 @@ def train_text(train: Sequence[Piece], valid: Sequence[Piece], out: Path, steps:
         schedule.step()
         if step % 250 == 0:
             log.info("text: step %d loss %.3f, %.0f s", step, loss.item(), time.perf_counter() - start)
-    accuracy = _accuracy(model.eval(), tokenizer, valid, rng)
+    accuracy = _accuracy(model.eval(), tokenizer, valid, rng, task)
     model.encoder.half().save_pretrained(out)
     tokenizer.save_pretrained(out)
     return {"steps": steps, "seconds": time.perf_counter() - start, "held_out_accuracy": accuracy}
@@ -127,12 +124,13 @@ def train_text(train: Sequence[Piece], valid: Sequence[Piece], out: Path, steps:
 
 @torch.no_grad()
 def _accuracy(
-    model: AttributeReader, tokenizer: PreTrainedTokenizerFast, pieces: Sequence[Piece], rng: np.random.Generator
-) -> dict[str, float]:
-    texts, named = zip(*(paraphrase(piece, rng) for piece in pieces), strict=True)
-    logits, targets = model(tokenize(tokenizer, texts)), _targets(pieces, named)
+    model: AttributeReader, tokenizer: PreTrainedTokenizerFast, pieces: Sequence[Any], rng: np.random.Generator,
+    task: Task,
+) -> dict[str, float]:  # fmt: skip
+    texts, named = zip(*(task.paraphrase(piece, rng) for piece in pieces), strict=True)
+    logits, targets = model(tokenize(tokenizer, texts)), _targets(task.attributes, pieces, named)
     result = {}
-    for name in ATTRIBUTES:
+    for name in task.attributes:
         known = targets[name] >= 0
         result[name] = (logits[name].argmax(-1) == targets[name])[known].double().mean().item()
     return result

@@ -68,7 +68,7 @@ def test_every_family_learns_and_goes_on(tmp_path, monkeypatch):
     T5EncoderModel(T5Config(vocab_size=800, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2)).save_pretrained(
         tmp_path / "text"
     )
-    monkeypatch.setattr(language, "tiny_config", lambda family: CONFIG)
+    monkeypatch.setattr(language, "tiny_config", lambda *_: CONFIG)
     monkeypatch.setattr(language, "learning_rate", lambda *_: 2e-2)
     codes = torch.zeros(64, 4, 14, dtype=torch.int16)  # trivial: always the same token
     for family in objectives.OBJECTIVES:
@@ -85,7 +85,7 @@ def test_every_family_learns_and_goes_on(tmp_path, monkeypatch):
 @pytest.mark.gpu
 @pytest.mark.parametrize("family", objectives.OBJECTIVES)
 def test_a_gpu_learns_the_same_objective(family, tmp_path, monkeypatch):
-    monkeypatch.setattr(language, "tiny_config", lambda _: CONFIG)
+    monkeypatch.setattr(language, "tiny_config", lambda *_: CONFIG)
     losses = {}
     for device in ("cpu", "cuda"):
         data = batch()
