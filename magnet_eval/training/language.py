@@ -3,11 +3,12 @@
 All three have the same network, data, tokens and optimiser; they differ only in the objective of a batch.
 """
 
+import copy
 import json
 import logging
 import time
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -17,17 +18,31 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from magnet_eval.generators.transformer import LanguageModel, LMConfig
 from magnet_eval.training.corpus import Batch, Corpus
-from magnet_eval.training.objectives import OBJECTIVES, Loss, autoregressive_loss, masked_loss
+from magnet_eval.training.fitting import save
+from magnet_eval.training.objectives import NO_TEXT_SHARE, OBJECTIVES, Loss, autoregressive_loss, masked_loss
 
 log = logging.getLogger(__name__)
+AVERAGED = 0.998  # of the moving average of the weights: about the last 500 steps
 
 
-def tiny_config(family: str, width: int = 256) -> LMConfig:
-    """The one network that all tiny models share (4.8 M parameters; 1.3 M at width 128)."""
-    return LMConfig(
-        dim=width, num_heads=4, num_layers=4, card=256, text_dim=128, causal=family == "autoregressive",
-        span_len=3, subcodes_context=5, frame_rate=25.0, segment_seconds=5.0,
-    )  # fmt: skip
+@dataclass(frozen=True)
+class Variant:
+    """One way to train a language model; the defaults are how the embedded ones were trained."""
+
+    family: str  # of OBJECTIVES
+    width: int = 256
+    span_len: int = 3  # frames masked together
+    subcodes_context: int = 5  # frames that codebooks after the first may look to either side; -1: all
+    no_text: float = NO_TEXT_SHARE  # share of rows without text (guidance dropout)
+    batch: int = 64
+    lr: float = 2e-3
+
+    def network(self) -> LMConfig:
+        """The one network that all tiny models share (4.8 M parameters; 1.3 M at width 128)."""
+        return LMConfig(
+            dim=self.width, num_heads=4, num_layers=4, card=256, text_dim=128, causal=self.family == "autoregressive",
+            span_len=self.span_len, subcodes_context=self.subcodes_context, frame_rate=25.0, segment_seconds=5.0,
+        )  # fmt: skip
 
 
 def optimizers(lm: LanguageModel, lr: float) -> list[torch.optim.Optimizer]:
@@ -47,75 +62,78 @@ def learning_rate(done: float, step: int, peak: float) -> float:
 
 
 class Trainer:
-    """One family in training: its network, optimisers and how far it is; saved so that it can go on."""
+    """One model in training: network, its moving average, optimisers, how far it is; saved so that it can go on."""
 
-    def __init__(self, family: str, state: Path, device: str, lr: float, seed: int, width: int = 256) -> None:
+    def __init__(self, variant: Variant, state: Path, device: str, seed: int) -> None:
         """Goes on from the file ``state`` if there is one."""
         torch.manual_seed(seed)
-        self.family, self.state, self.device, self.lr = family, state, device, lr
-        self.lm = LanguageModel(tiny_config(family, width)).to(device)
-        self.optimizers = optimizers(self.lm, lr)
+        self.variant, self.state, self.device = variant, state, device
+        self.lm = LanguageModel(variant.network()).to(device)
+        self.average = copy.deepcopy(self.lm).requires_grad_(False)
+        self.optimizers = optimizers(self.lm, variant.lr)
         self.step, self.seconds = 0, 0.0
         if state.is_file():
             saved = torch.load(state, weights_only=True, map_location=device)
             self.lm.load_state_dict(saved["model"])
+            self.average.load_state_dict(saved.get("average", saved["model"]))
             for optimizer, optimizer_state in zip(self.optimizers, saved["optimizers"], strict=True):
                 optimizer.load_state_dict(optimizer_state)
             self.step, self.seconds = saved["step"], saved["seconds"]
-            log.info("%s: goes on at step %d", family, self.step)
+            log.info("%s: goes on at step %d", state.stem, self.step)
         self.generator = torch.Generator().manual_seed(seed + self.step)
 
     def save(self) -> None:
         """Writes the state, whole or not at all."""
-        self.state.parent.mkdir(parents=True, exist_ok=True)
+        networks = {"model": self.lm.state_dict(), "average": self.average.state_dict()}
         states = [optimizer.state_dict() for optimizer in self.optimizers]
-        content = {"model": self.lm.state_dict(), "optimizers": states, "step": self.step, "seconds": self.seconds}
-        torch.save(content, self.state.with_suffix(".partial"))
-        self.state.with_suffix(".partial").replace(self.state)
+        save(self.state, {**networks, "optimizers": states, "step": self.step, "seconds": self.seconds})
 
     def learn(self, batch: Batch, done: float) -> Loss:
         """One step on a batch; ``done`` is the share of the budget that is spent."""
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(done, self.step, self.lr)
+                group["lr"] = learning_rate(done, self.step, self.variant.lr)
         loss = Loss()
         # on the CPU the fused attention's backward pass is three times slower than plain matrix products
         kernel = sdpa_kernel(SDPBackend.MATH) if self.device == "cpu" else nullcontext()
         with kernel, torch.autocast(self.device, torch.bfloat16):
-            OBJECTIVES[self.family](self.lm, batch, loss, self.generator)
+            OBJECTIVES[self.variant.family](self.lm, batch, loss, self.generator, self.variant.no_text)
         loss.mean().backward()
         nn.utils.clip_grad_norm_(self.lm.parameters(), 1.0)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad()
         self.step += 1
+        decay = min(AVERAGED, self.step / (9 + self.step))  # a young average forgets its random start
+        torch._foreach_lerp_(list(self.average.parameters()), [p.data for p in self.lm.parameters()], 1 - decay)
         return loss
 
 
 def train_language(
-    family: str, train: Corpus, valid: Corpus, out: Path, state_folder: Path, minutes: float, *,
-    batch: int = 64, lr: float = 2e-3, seed: int = 0, save_every: float = 120.0, max_steps: int | None = None,
+    variant: Variant, train: Corpus, valid: Corpus, out: Path, state: Path, minutes: float, *,
+    seed: int = 0, save_every: float = 120.0, max_steps: int | None = None,
 ) -> dict:  # fmt: skip
-    """Trains one family for ``minutes`` of its own time, resuming where it stopped; writes ``out`` and returns figures.
+    """Trains for ``minutes`` of its own time, going on from the file ``state``; writes ``out`` and returns figures.
 
-    max_steps ends it earlier; then, unless it was interrupted, the seed alone fixes the weights.
+    The moving average of the weights is what is written. max_steps ends it earlier; then, unless it was interrupted,
+    the seed alone fixes the weights.
     """
-    trainer = Trainer(family, state_folder / f"{family}.pt", train.device, lr, seed, train.task.width)
+    trainer = Trainer(variant, state, train.device, seed)
     last = saved_at = time.perf_counter()
     while (done := max(trainer.seconds / (60 * minutes), trainer.step / max_steps if max_steps else 0.0)) < 1:
-        loss = trainer.learn(train.batch(batch), done)
+        loss = trainer.learn(train.batch(variant.batch), done)
         now = time.perf_counter()
         trainer.seconds, last = trainer.seconds + now - last, now
         if trainer.step % 100 == 0:
             books = " ".join(f"{value:.2f}" for value in loss.by_codebook())
-            log.info("%s: step %d, %.0f s, loss by codebook %s", family, trainer.step, trainer.seconds, books)
+            log.info("%s: step %d, %.0f s, loss by codebook %s", state.stem, trainer.step, trainer.seconds, books)
         if now - saved_at > save_every:
             trainer.save()
             saved_at = now
     trainer.save()
-    save_language(trainer.lm, family, out)
-    figures = {"steps": trainer.step, "seconds": round(trainer.seconds), "batch": batch}
-    return figures | {"device": train.device, "held_out": validate(trainer.lm, family, valid)}
+    save_language(trainer.average, variant.family, out)
+    figures = {"steps": trainer.step, "seconds": round(trainer.seconds), "batch": variant.batch}
+    return figures | {"device": train.device, "held_out": validate(trainer.average, variant.family, valid)}
 
 
 def save_language(lm: LanguageModel, family: str, out: Path) -> None:

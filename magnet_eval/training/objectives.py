@@ -91,21 +91,21 @@ def autoregressive_loss(lm: LanguageModel, batch: Batch, loss: Loss, *, drop: fl
         loss.add(k, logits[:, k, k : k + frames].flatten(0, 1), batch.codes[:, k].flatten())
 
 
-Objective = Callable[[LanguageModel, Batch, Loss, torch.Generator], None]
+Objective = Callable[[LanguageModel, Batch, Loss, torch.Generator, float], None]  # the last: share without text
 
 
-def _masked(lm: LanguageModel, batch: Batch, loss: Loss, generator: torch.Generator) -> None:
-    masked_loss(lm, batch, loss, generator)
+def _masked(lm: LanguageModel, batch: Batch, loss: Loss, generator: torch.Generator, drop: float) -> None:
+    masked_loss(lm, batch, loss, generator, drop=drop)
 
 
-def _autoregressive(lm: LanguageModel, batch: Batch, loss: Loss, _: torch.Generator) -> None:
-    autoregressive_loss(lm, batch, loss)
+def _autoregressive(lm: LanguageModel, batch: Batch, loss: Loss, _: torch.Generator, drop: float) -> None:
+    autoregressive_loss(lm, batch, loss, drop=drop)
 
 
-def _hybrid(lm: LanguageModel, batch: Batch, loss: Loss, generator: torch.Generator) -> None:
+def _hybrid(lm: LanguageModel, batch: Batch, loss: Loss, generator: torch.Generator, drop: float) -> None:
     first, second = batch.split(HYBRID_SHARES)
-    autoregressive_loss(lm, first, loss)
-    masked_loss(lm, second, loss, generator, prompts=True)
+    autoregressive_loss(lm, first, loss, drop=drop)
+    masked_loss(lm, second, loss, generator, prompts=True, drop=drop)
 
 
 OBJECTIVES: dict[str, Objective] = {"masked": _masked, "autoregressive": _autoregressive, "hybrid": _hybrid}

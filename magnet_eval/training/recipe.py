@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,6 +19,9 @@ from magnet_eval.lookup import UserError, check
 from magnet_eval.training import dataset
 from magnet_eval.training.cards import CARDS, write_card
 from magnet_eval.training.tasks import MUSIC, SOUNDS, Task
+
+if TYPE_CHECKING:
+    from magnet_eval.training.corpus import Corpus
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +52,13 @@ class Kitchen:
     def codes(self, split: str) -> torch.Tensor:
         """Tokens of one split: int16 [n, 4, 125]."""
         return torch.load(self.work / "tokens" / f"{split}.pt", weights_only=True)
+
+    def corpus(self, split: str) -> "Corpus":
+        """Tokens and captions of one split."""
+        from magnet_eval.training.corpus import Corpus
+
+        rng = np.random.default_rng(self.seed)
+        return Corpus(self.codes(split), self.pieces()[split], self.out / "text", rng, device(), self.task)
 
 
 def device() -> str:
@@ -129,18 +140,12 @@ def _language(family: str) -> Callable[[Kitchen, float], dict]:
     names = {"masked": "magnet", "autoregressive": "musicgen", "hybrid": "hybrid"}
 
     def step(kitchen: Kitchen, minutes: float) -> dict:
-        from magnet_eval.training.corpus import Corpus
-        from magnet_eval.training.language import train_language
+        from magnet_eval.training.language import Variant, train_language
 
-        def corpus(split: str) -> Corpus:
-            rng = np.random.default_rng(kitchen.seed)
-            pieces = kitchen.pieces()[split]
-            return Corpus(kitchen.codes(split), pieces, kitchen.out / "text", rng, device(), kitchen.task)
-
-        states = kitchen.work / "states"
-        out = kitchen.out / names[family]
-        parts = corpus("train"), corpus("valid")
-        return train_language(family, *parts, out, states, minutes, seed=kitchen.seed, max_steps=kitchen.max_steps)
+        variant, state = Variant(family, kitchen.task.width), kitchen.work / "states" / f"{family}.pt"
+        parts = kitchen.corpus("train"), kitchen.corpus("valid")
+        out, steps = kitchen.out / names[family], kitchen.max_steps
+        return train_language(variant, *parts, out, state, minutes, seed=kitchen.seed, max_steps=steps)
 
     return step
 
