@@ -10,7 +10,7 @@ MUSIC_DATA = """\
   font (MIT, Frank Wen); 12,192 training clips of 5 s. Held-out clips share no combination of style, lead instrument,
   tempo and mode with them."""
 SOUNDS_DATA = """\
-- **Data**: sound effects composed and synthesised by `magnet_eval/training/sounds.py`: 6,208 training clips of 5 s with
+- **Data**: sound effects composed and synthesised by `magnet_eval/training/sounds.py`: 3,344 training clips of 5 s with
   one sound or two in a row. Held-out clips share no combination of what follows what, at which pitch, with them."""
 LICENCE = "- **Licence**: MIT, as the code."
 

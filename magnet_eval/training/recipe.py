@@ -85,8 +85,9 @@ def tokens(kitchen: Kitchen, minutes: float) -> dict:
     from magnet_eval.training import codec
 
     audio, _ = kitchen.load("train")
-    latents = codec.fit_latents(audio)
-    sample = torch.cat([latents(chunk).flatten(0, 1) for chunk in codec.chunks(audio[:2400])])
+    few = audio[: kitchen.task.code_clips]
+    latents = codec.fit_latents(few)
+    sample = torch.cat([latents(chunk).flatten(0, 1) for chunk in codec.chunks(few)])
     books = codec.fit_codebooks(sample, torch.Generator().manual_seed(kitchen.seed))
     folder = kitchen.work / "tokens"
     folder.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ Noise is a fixed excerpt of one second that repeats, so that a sound always has 
 be learned.
 
 A sound is chosen by the kind, pitch and length of its one or two events and by its loudness (all named in its
-caption) and by when it starts (not named: what the models are free to choose).
+caption) and, with one event, by when it starts (not named: what the models are free to choose).
 """
 
 import itertools
@@ -24,7 +24,7 @@ PITCHES = {"low": 1, "high": 3}  # factor of every frequency
 LENGTHS = {"short": 25, "long": 55}  # frames
 LOUDNESS = {"soft": 0.1, "loud": 0.4}  # peak
 GAP = 5  # frames between two events
-STARTS_ALONE, STARTS = range(0, 60, 10), (0, 10)  # frame of the first onset, of one event and of two
+STARTS = range(0, 60, 10)  # frame of the onset of a single event; the first of two starts at once
 NONE = "none"
 
 Wave = Callable[[np.ndarray, int], np.ndarray]  # seconds since the onset, pitch factor -> samples
@@ -132,7 +132,7 @@ def all_sounds() -> Iterator[Sound]:
     """Every sound the composer can make, in a fixed order."""
     events = list(itertools.product(KINDS, PITCHES, LENGTHS))
     for first, then, loudness in itertools.product(events, [(NONE, NONE, NONE), *events], LOUDNESS):
-        for start in STARTS_ALONE if then[0] == NONE else STARTS:
+        for start in STARTS if then[0] == NONE else STARTS[:1]:
             yield Sound(*first, *then, loudness, start)
 
 

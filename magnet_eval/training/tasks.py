@@ -20,6 +20,8 @@ class Task:
     plain: Callable[[Any], str]
     paraphrase: Callable[[Any, np.random.Generator], tuple[str, dict[str, bool]]]
     attributes: Mapping[str, Collection[Any]]  # what the text encoder learns to read, with its values
+    text_steps: int
+    code_clips: int  # that the codebooks are fitted to
     filters: int  # of the codec's last layer
     width: int  # of the language models
     n_valid: int
@@ -41,6 +43,8 @@ MUSIC = Task(
         "key": composer.KEYS,
         "dynamics": composer.DYNAMICS,
     },
+    text_steps=2500,
+    code_clips=2400,
     filters=24,
     width=256,
     n_valid=300,
@@ -62,6 +66,8 @@ SOUNDS = Task(
         "then_length": sounds.LENGTHS,
         "loudness": sounds.LOUDNESS,
     },
+    text_steps=800,
+    code_clips=400,
     filters=16,
     width=128,
     n_valid=150,

@@ -88,11 +88,9 @@ def tokenize(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> dict[s
     return {"input_ids": tokens["input_ids"], "attention_mask": tokens["attention_mask"]}
 
 
-def train_text(
-    train: Sequence[Any], valid: Sequence[Any], out: Path, steps: int = 2500, seed: int = 0, task: Task = MUSIC
-) -> dict:
+def train_text(train: Sequence[Any], valid: Sequence[Any], out: Path, seed: int = 0, task: Task = MUSIC) -> dict:
     """Trains tokenizer and encoder, saves both to ``out`` and returns the card's figures."""
-    rng = np.random.default_rng(seed)
+    rng, steps = np.random.default_rng(seed), task.text_steps
     torch.manual_seed(seed)
     tokenizer = fit_tokenizer([task.paraphrase(train[i], rng)[0] for i in rng.integers(len(train), size=20_000)])
     config = T5Config(
