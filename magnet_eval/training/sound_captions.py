@@ -28,10 +28,7 @@ LOUDNESS_WORDS = {
     "soft": ("soft", "quiet", "faint", "distant", "gentle"),
     "loud": ("loud", "powerful", "close", "strong", "noisy"),
 }
-ORDERS = (
-    "{0} then {1}", "{0}, then {1}", "{0} followed by {1}", "{0} and then {1}", "first {0}, then {1}",
-    "{1} after {0}", "{0} before {1}", "{0}, after that {1}", "{1} preceded by {0}",
-)  # fmt: skip
+ORDERS = ("{} then {}", "{}, then {}", "{} followed by {}", "{} and then {}", "first {}, then {}", "{} before {}")
 OPENINGS = (
     *[""] * 8, "a recording of ", "the sound of ", "this is ", "sound effect: ", "a field recording of ", "I hear ",
     "foley of ", "the clip features ", "please make ", "a sample of ",
