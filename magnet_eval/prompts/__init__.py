@@ -21,6 +21,7 @@ from magnet_eval.records import Prompt
 
 SOURCES = {  # name -> function(path: str | None, seconds: float, what it knows of CHOICES and ids) -> list[Prompt]
     "tiny": "magnet_eval.prompts.tiny:read",
+    "tiny-sounds": "magnet_eval.prompts.tiny:read_sounds",
     "folder": "magnet_eval.prompts.folder:read_folder",
     "jsonl": "magnet_eval.prompts.folder:read_captions",
     "musiccaps": "magnet_eval.prompts.musiccaps:read",

@@ -122,6 +122,7 @@ def test_bad_captions_are_one_line(tmp_path: Path, content: str, message: str):
         (config.Prompts(source="folder", path="no/such/folder"), "there is no folder no/such/folder"),
         (config.Prompts(source="jsonl", path="no/such.jsonl"), "there is no captions file"),
         (config.Prompts(source="tiny", path="x"), "has no path"),
+        (config.Prompts(source="tiny-sounds", path="x"), "'tiny-sounds' has no path"),
         (config.Prompts(source="foldr", path="x"), "Did you mean folder"),
     ],
 )
@@ -139,14 +140,15 @@ def test_an_empty_folder_and_no_texts(tmp_path: Path):
         prompts_from_texts(["same", "same"], 5.0)
 
 
-def test_the_embedded_source_reads_the_zoo_folder(tmp_path: Path, monkeypatch):
+@pytest.mark.parametrize(("source", "folder"), [("tiny", "reference"), ("tiny-sounds", "audio/reference")])
+def test_an_embedded_source_reads_its_folder_of_the_zoo(tmp_path: Path, monkeypatch, source: str, folder: str):
     from magnet_eval import zoo
 
     monkeypatch.setattr(zoo, "folders", lambda kind: [tmp_path / "own", tmp_path / "shipped"])
     with pytest.raises(UserError, match="reference set is missing"):
-        read_prompts(config.Prompts(source="tiny"))
-    home = tmp_path / "shipped" / "tiny" / "reference"
+        read_prompts(config.Prompts(source=source))
+    home = tmp_path / "shipped" / "tiny" / folder
     home.mkdir(parents=True)
     (home / "a.flac").write_bytes(b"audio")
     write_captions(home / "captions.jsonl", [{"id": "a", "text": "x", "file": "a.flac", "tags": {"bpm": 90}}])
-    assert read_prompts(config.Prompts(source="tiny")) == [Prompt("a", "x", 5.0, {"bpm": "90"}, str(home / "a.flac"))]
+    assert read_prompts(config.Prompts(source=source)) == [Prompt("a", "x", 5.0, {"bpm": "90"}, str(home / "a.flac"))]
