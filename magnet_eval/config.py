@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from magnet_eval import audio, zoo
+from magnet_eval.ablation import Finding, Training, known_names
 from magnet_eval.decoding import between
 from magnet_eval.lookup import UserError, check
 from magnet_eval.model import CONTROLS as CONTROLS
@@ -75,7 +76,7 @@ class System:
 class Reference:
     """Which real clips the generated ones are compared with."""
 
-    source: str = "tiny"  # tiny | folder | jsonl | musiccaps | audiocaps, or pkg.module:object
+    source: str = "tiny"  # tiny | tiny-sounds | folder | jsonl | musiccaps | audiocaps, or pkg.module:object
     n: int | None = None  # a fixed draw of n; None: all
     path: str | None = None  # of the folder, the JSON lines or CSV; hub:OWNER/NAME for a data set of the hub
     audio: str | None = None  # folder of a data set's clips, where path is no manifest of data prepare
@@ -192,7 +193,7 @@ class Protocol:
     """One versioned recipe of an evaluation (protocols/NAME.yaml)."""
 
     version: int  # goes up with every change that moves a number
-    systems: list[System]
+    systems: list[System] = field(default_factory=list)
     title: str = ""
     model: str = ""  # that of systems which name none, so that an ablation can be run on another one
     prompts: Prompts = field(default_factory=Prompts)
@@ -200,11 +201,16 @@ class Protocol:
     generation: Generation = field(default_factory=Generation)
     metrics: dict[str, MetricChoice] = field(default_factory=dict)  # by name
     speed: Speed | None = None
+    training: Training | None = None  # models that are trained for it: systems like the others
+    has_trained: bool = False  # whether ``systems`` holds them already
+    findings: list[Finding] = field(default_factory=list)  # of a paper, put to the test by this run
     name: str = ""  # the YAML's stem
 
     def __post_init__(self) -> None:
-        """Refuses a protocol without systems, or with two of one label."""
+        """Adds the systems that are trained; refuses a protocol without systems, or with two of one label."""
         between("version", self.version, 1)
+        if self.training and not self.has_trained:
+            self.systems, self.has_trained = [*self.systems, *trained_systems(self.training)], True
         self.systems = [system.of(self.model) for system in self.systems]
         labels = [system.label for system in self.systems]
         if not labels:
@@ -212,14 +218,30 @@ class Protocol:
         twice = sorted({label for label in labels if labels.count(label) > 1})
         if twice:
             raise UserError(f"two systems are labelled {twice[0]!r}; give one of them another label.")
+        known_names(self.findings, [*labels, *(self.training.variants if self.training else ())])
 
     def node(self) -> dict[str, Any]:
-        """Plain values for Hydra, in which the systems of ``model`` name none, so that another one can be set."""
+        """Plain values for Hydra, in which the systems of ``model`` name none, so that another one can be set.
+
+        Those that are trained are left out: ``training`` says them.
+        """
         values = dataclasses.asdict(self)
+        added = {system.label for system in trained_systems(self.training)} if self.training else ()
+        values["systems"] = [system for system in values["systems"] if system["label"] not in added]
+        values["has_trained"] = False
         for system in values["systems"]:
             if system["model"] == self.model:
                 system["model"] = ""
         return values
+
+
+def trained_systems(training: Training) -> list[System]:
+    """A system for every variant and seed."""
+    return [
+        System(variant.model, label, training.changes(name, seed))
+        for name, variant in training.variants.items()
+        for label, seed in zip(training.labels()[name], training.seeds, strict=True)
+    ]
 
 
 def option(default: Any, text: str) -> Any:

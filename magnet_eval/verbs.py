@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from magnet_eval import config, remote
-from magnet_eval.config import Generation, Run
+from magnet_eval.config import Generation, Protocol, Run
 from magnet_eval.lookup import UserError, load
 from magnet_eval.options import (
     BenchOptions,
@@ -109,14 +109,23 @@ def data(chosen: DataOptions) -> str:
 
 
 def train(chosen: TrainOptions) -> str:
-    """Makes the embedded models again: which cards were written."""
+    """Makes the embedded models again, or the networks that a protocol compares: which figures were written."""
     from magnet_eval.training import train as train_models
 
+    if chosen.protocol is not None:
+        return _train_for(chosen, chosen.protocol)
     paths = Path(chosen.work), Path(chosen.out)
     cards = train_models(
         chosen.what, *paths, chosen.minutes, seed=chosen.seed, threads=chosen.threads, steps=chosen.steps
     )
     return "\n".join(str(card) for card in cards) or f"nothing to do: everything is in {chosen.work}"
+
+
+def _train_for(chosen: TrainOptions, protocol: Protocol) -> str:
+    from magnet_eval.training.lab import train_variants
+
+    found = train_variants(protocol, Path(chosen.work), chosen.threads)
+    return "\n".join([*map(str, found), "", f"next: magnet-eval run protocol={protocol.name}"])
 
 
 def _clips(chosen: GenerateOptions) -> Iterator[Path]:

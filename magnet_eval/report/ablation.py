@@ -37,7 +37,12 @@ class Ablation:
 
 
 def find(data: Data) -> Ablation | None:
-    """The ablation that a run is; None unless all systems that compete are one model with different settings."""
+    """The ablation that a run is; None unless all systems that compete are one model with different settings.
+
+    Variants that were trained differ in more than a setting; see variants.py.
+    """
+    if data.manifest.get("protocol", {}).get("training"):
+        return None
     protocol = data.manifest.get("protocol", {}).get("systems") or []
     systems = [one for one in protocol if (look := data.systems.get(one.get("label", ""))) and not look.role]
     changes = {one["label"]: one.get("set") or {} for one in systems}

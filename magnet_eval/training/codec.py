@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from transformers import EncodecConfig, EncodecModel
 
@@ -25,6 +26,7 @@ from magnet_eval.training.dataset import to_float
 log = logging.getLogger(__name__)
 SAMPLE_RATE, HOP, SUBFRAMES, N_MELS, WINDOW = 16_000, 640, 4, 80, 640
 LATENT, CODEBOOKS, CODES = 64, 4, 256
+LATENTS = "latents.safetensors"  # beside the codec's weights
 FLOOR = 1e-3  # of the mel amplitude: about -60 dB under a full-scale sine
 
 
@@ -195,12 +197,13 @@ def tokenise(audio: np.ndarray, latents: Latents, books: torch.Tensor) -> torch.
     return torch.cat([quantise(latents(chunk), books) for chunk in chunks(audio)])
 
 
-def save_codec(codec: EncodecModel, folder: Path) -> None:
-    """Writes the codec in half precision, in transformers' format."""
+def save_codec(codec: EncodecModel, latents: Latents, folder: Path) -> None:
+    """Writes the codec in half precision, in transformers' format, and beside it the latents that its tokens are of."""
     state = {
         name: (value.half() if value.is_floating_point() else value).cpu() for name, value in codec.state_dict().items()
     }
     codec.save_pretrained(folder, state_dict=state)
+    save_file({"mean": latents.mean, "basis": latents.basis.contiguous()}, folder / LATENTS)
 
 
 @torch.no_grad()
