@@ -143,7 +143,8 @@ def _language(family: str) -> Callable[[Kitchen, float], dict]:
     def step(kitchen: Kitchen, minutes: float) -> dict:
         from magnet_eval.training.language import Variant, train_language
 
-        variant, state = Variant(family, kitchen.task.width), kitchen.work / "states" / f"{family}.pt"
+        variant = Variant(family, kitchen.task.width, batch=kitchen.task.batch)
+        state = kitchen.work / "states" / f"{family}.pt"
         parts = kitchen.corpus("train"), kitchen.corpus("valid")
         out, steps = kitchen.out / names[family], kitchen.max_steps
         return train_language(variant, *parts, out, state, minutes, seed=kitchen.seed, max_steps=steps)

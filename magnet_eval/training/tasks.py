@@ -24,6 +24,7 @@ class Task:
     code_clips: int  # that the codebooks are fitted to
     filters: int  # of the codec's last layer
     width: int  # of the language models
+    batch: int  # clips of each of their steps
     n_valid: int
     n_test: int
 
@@ -47,6 +48,7 @@ MUSIC = Task(
     code_clips=2400,
     filters=24,
     width=256,
+    batch=64,
     n_valid=300,
     n_test=200,
 )
@@ -66,10 +68,11 @@ SOUNDS = Task(
         "then_length": sounds.LENGTHS,
         "loudness": sounds.LOUDNESS,
     },
-    text_steps=800,
+    text_steps=700,
     code_clips=400,
     filters=16,
     width=128,
+    batch=16,
     n_valid=150,
     n_test=60,
 )

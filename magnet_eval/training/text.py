@@ -70,6 +70,15 @@ class AttributeReader(nn.Module):
         return {name: head(pooled) for name, head in self.heads.items()}
 
 
+@torch.no_grad()
+def look_both_ways(encoder: T5EncoderModel) -> None:
+    """Lets half of the heads start by looking back and half by looking ahead, so that word order is soon learned."""
+    bias = encoder.encoder.block[0].layer[0].SelfAttention.relative_attention_bias.weight  # [buckets, heads]
+    behind, heads = len(bias) // 2, bias.shape[1] // 2
+    bias[behind:, :heads] -= 4
+    bias[:behind, heads:] -= 4
+
+
 def _targets(
     attributes: Attributes, pieces: Sequence[Any], named: Sequence[dict[str, bool]]
 ) -> dict[str, torch.Tensor]:
@@ -98,6 +107,7 @@ def train_text(train: Sequence[Any], valid: Sequence[Any], out: Path, seed: int 
         feed_forward_proj="relu", pad_token_id=0, eos_token_id=1, decoder_start_token_id=0,
     )  # fmt: skip
     model = AttributeReader(T5EncoderModel(config), task.attributes)
+    look_both_ways(model.encoder)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps, pct_start=0.05)
     start = time.perf_counter()
