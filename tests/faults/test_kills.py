@@ -11,7 +11,7 @@ from magnet_eval.store import RunFolder
 
 KILLS = [  # where it writes, after which share of its writes there, and how many seconds later
     ("/audio/", 0.4, 0.0),
-    ("/clips.jsonl", 0.8, 0.001),
+    pytest.param("/clips.jsonl", 0.8, 0.001, marks=pytest.mark.slow),
     ("/cache/", 0.5, 0.002),
     ("/reports/", 0.5, 0.0),
 ]

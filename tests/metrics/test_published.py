@@ -11,6 +11,7 @@ from magnet_eval.embedders import EMBEDDERS
 from magnet_eval.embedders.sources import SOURCES
 from magnet_eval.lookup import UserError
 from magnet_eval.metrics import NEEDS, PRESETS, Metric, published, resampling
+from magnet_eval.metrics import estimate as estimates
 from magnet_eval.metrics.estimate import difference, estimate
 from magnet_eval.metrics.published import PUBLISHED
 from magnet_eval.records import Embeddings
@@ -28,6 +29,17 @@ WIDTH = {
 }
 N = 66
 records = pytest.mark.parametrize("metric", PUBLISHED, ids=lambda metric: f"{metric.name}-{metric.preset}")
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """Few resamples, for what looks at a value alone or at the order of three numbers."""
+    for name, counts in {
+        "bootstrap": {"n_resamples": 20},
+        "paired_difference": {"n_resamples": 60, "n_permutations": 60},
+    }.items():
+        monkeypatch.setattr(resampling, name, functools.partial(getattr(resampling, name), **counts))
+    monkeypatch.setattr(estimates, "N_SPLITS", 2)
 
 
 def rng() -> np.random.Generator:
@@ -72,7 +84,7 @@ def test_a_record_is_complete(metric: Metric):
 
 
 @records
-def test_damage_scores_worse(metric: Metric):
+def test_damage_scores_worse(metric: Metric, few):
     if metric.embedder == "audiobox" or metric.needs == "rows":
         pytest.skip("no reference: a rating is the network's own, and noise that is sure of itself is no damage")
     n = 240 if metric.needs == "reference_limit" else N
@@ -91,9 +103,7 @@ def test_an_inception_score_falls_when_a_model_repeats_itself():
 
 
 @records
-def test_a_difference_has_the_sign_of_its_two_scores(metric: Metric, monkeypatch):
-    few = functools.partial(resampling.paired_difference, n_resamples=60, n_permutations=60)
-    monkeypatch.setattr(resampling, "paired_difference", few)
+def test_a_difference_has_the_sign_of_its_two_scores(metric: Metric, few):
     if not metric.comparable or metric.embedder == "audiobox":
         pytest.skip("no paired test, or no damage to find")
     pair = clips(metric, 0.9, seed=2), clips(metric, 0.1, seed=3)
@@ -140,7 +150,7 @@ def test_a_longer_clip_is_cut_to_its_pair():
 
 
 @pytest.mark.parametrize(("name", "tool"), [("fad_vggish", "fadtk-1.1"), ("kad_vggish", "kadtk-1.1")])
-def test_half_precision_is_kept_where_the_tool_keeps_it(name, tool, monkeypatch):
+def test_half_precision_is_kept_where_the_tool_keeps_it(name, tool, monkeypatch, few):
     half = metrics.get(name, tool)
     system, real = clips(half, 0.3, seed=2), clips(half, 0.0, seed=1)
     monkeypatch.setattr(published, "HALF", ())

@@ -2,13 +2,36 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from magnet_eval import report
 from magnet_eval.records import Prompt
 from magnet_eval.report import formats
 from magnet_eval.report.data import load
+from magnet_eval.store import RunFolder
+
+
+@pytest.fixture
+def run(whole_run, tmp_path):
+    """The run of these tests' own, with its real clips beside it; a test may change it."""
+    shutil.copytree(whole_run.path.parent, tmp_path, dirs_exist_ok=True)
+    own = RunFolder(tmp_path / whole_run.path.name)
+    change(own.path / "prompts.jsonl", lambda row: row.update(reference=str(tmp_path / moved(row["reference"]))))
+    return own
+
+
+def moved(reference) -> Path:
+    """The place of a real clip below the folder that holds its run."""
+    return Path(*Path(reference).parts[-2:])
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Figures are laid out in full, and their drawings are empty: for what damages words and counts alone."""
+    monkeypatch.setattr(Figure, "savefig", lambda self, buffer, **options: buffer.write("<svg></svg>"))
 
 
 def built(run, tmp_path) -> str:
@@ -54,7 +77,7 @@ def test_missing_audio_is_said_at_its_place(run, tmp_path, gone):
 
 
 @pytest.mark.parametrize("name", FILES[:-1])
-def test_records_with_unknown_fields_are_counted(run, tmp_path, name):
+def test_records_with_unknown_fields_are_counted(run, tmp_path, undrawn, name):
     change(run.path / name, lambda row: row.update(mood="new"))
     n = len((run.path / name).read_text(encoding="utf-8").splitlines())
     assert f"Mind: {n} of {n} lines of {name} are damaged, or of another version, and left out" in built(run, tmp_path)
@@ -82,7 +105,7 @@ def test_timings_that_do_not_say_of_what_do_no_harm(run, tmp_path, param):
     ],
     ids=str,
 )  # fmt: skip
-def test_manifests_that_say_less(run, tmp_path, facts):
+def test_manifests_that_say_less(run, tmp_path, undrawn, facts):
     run.update_manifest(**facts)
     assert "magnet-tiny" in built(run, tmp_path)
 
@@ -119,18 +142,18 @@ def test_a_metric_of_a_strangers_run_cannot_become_markup(run, tmp_path):
 
 
 @pytest.mark.parametrize("path", ["../reference/r0.wav", "/etc/hostname", "magnet-tiny/../../reference/r0.wav"])
-def test_a_clip_outside_the_run_is_not_read(run, tmp_path, path):
+def test_a_clip_outside_the_run_is_not_read(run, tmp_path, undrawn, path):
     change(run.path / "magnet-tiny/clips.jsonl", lambda row: row.update(path=path))
     assert built(run, tmp_path).count('"missing":"no clip"') == 3
 
 
-def test_hundreds_of_failures_are_counted_and_kept_in_the_manifest(run, tmp_path):
+def test_hundreds_of_failures_are_counted_and_kept_in_the_manifest(run, tmp_path, undrawn):
     run.update_manifest(failures=[{"system": "a", "prompt_id": f"id{i:03}", "reason": "no"} for i in range(250)])
     page = built(run, tmp_path)
     assert "And 150 more" in page and "id249" in page
 
 
-def test_real_clips_that_stayed_at_home_are_absent_with_a_line(run, tmp_path):
+def test_real_clips_that_stayed_at_home_are_absent_with_a_line(run, tmp_path, undrawn):
     here = built(run, tmp_path)
     assert "real clip that the caption describes" in here and '"system":"real clip"' in here
     shutil.rmtree(tmp_path / "reference")
@@ -139,7 +162,7 @@ def test_real_clips_that_stayed_at_home_are_absent_with_a_line(run, tmp_path):
 
 
 @pytest.mark.parametrize("field", ["environment", "history", "warnings", "protocol", "failures", "checks", "speed"])
-def test_fields_of_another_shape_are_left_out(run, tmp_path, field):
+def test_fields_of_another_shape_are_left_out(run, tmp_path, undrawn, field):
     for value in (None, "text", 7, ["text"]):
         run.update_manifest(**{field: value})
         tables(load(run))
@@ -175,7 +198,7 @@ def test_values_of_another_type_are_counted(run, name, changes):
     assert f"{n} of {n} lines of {name} are damaged, or of another version, and left out" in data.warnings
 
 
-def test_a_path_that_no_disk_takes_is_a_missing_clip(run, tmp_path):
+def test_a_path_that_no_disk_takes_is_a_missing_clip(run, tmp_path, undrawn):
     change(run.path / "magnet-tiny" / "clips.jsonl", lambda row: row.update(path=f"magnet-tiny/audio/{'x' * 300}.wav"))
     assert '"missing":' in built(run, tmp_path)
 

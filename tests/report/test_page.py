@@ -129,8 +129,17 @@ def test_keys_belong_to_the_page_where_no_player_is_seen(opened):
     assert caption(page) == first
 
 
-@pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
-@pytest.mark.parametrize("name", ["inline", "hostile", "index"])
+@pytest.mark.parametrize(
+    ("name", "viewport"),
+    [
+        pytest.param("inline", DESK, id="inline-desk"),
+        pytest.param("inline", PHONE, id="inline-phone", marks=pytest.mark.slow),
+        pytest.param("hostile", DESK, id="hostile-desk", marks=pytest.mark.slow),
+        pytest.param("hostile", PHONE, id="hostile-phone"),
+        pytest.param("index", DESK, id="index-desk"),
+        pytest.param("index", PHONE, id="index-phone", marks=pytest.mark.slow),
+    ],
+)
 def test_axe_finds_nothing_in_light_and_in_dark_and_nothing_sticks_out(opened, name, viewport):
     page = opened(name, viewport, color_scheme="light")
     unfold(page)

@@ -1,8 +1,11 @@
 """From ratings on disk to what they say: planted effects are found, and nothing a stranger typed does harm."""
 
+import contextlib
 import csv
 import html
+import io
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -228,14 +231,28 @@ def test_two_systems_differences_and_speed_are_no_correlation(analysis):
 
 
 @pytest.fixture
-def study(tmp_path):
-    """A study whose answers, run and names are hostile; its folder."""
-    folders = schema.Folders.of(tmp_path / "study")
-    for folder in (folders.study, folders.key, folders.responses):
-        folder.mkdir()
+def study(tmp_path, monkeypatch):
+    """A study whose answers, run and names are hostile; its folder. Intervals are of few resamples."""
+    monkeypatch.setattr(correlation, "N_RESAMPLES", 100)
+    return make_study(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def analysed(tmp_path_factory):
+    """The same after its analysis, into the run as well; and what that said."""
+    folders, said = make_study(tmp_path_factory.mktemp("analysed")), io.StringIO()
+    with contextlib.redirect_stdout(said):
+        assert main(["study", "analyse", f"study={folders.study}", "into_runs=true"]) == 0
+    return folders, said.getvalue()
+
+
+def make_study(folder):
+    folders = schema.Folders.of(folder / "study")
+    for part in (folders.study, folders.key, folders.responses):
+        part.mkdir()
     plan = schema.Plan(
         HOSTILE, "multi_nr", ["ovl"], list(EFFECTS), [], 0.05, 4.0, ["musicgen"], 14, 12, 12,
-        runs=[str(tmp_path / "results" / "q-v1")],
+        runs=[str(folder / "results" / "q-v1")],
     )  # fmt: skip
     key = schema.to_json(schema.Key(HOSTILE, "salt", 0, schema.sha256(schema.to_json(plan)), {}))
     dimension = schema.Dimension("ovl", {"en": "?"}, [0.0, 100.0], 1.0, {"en": list("abcde")}, False)
@@ -249,7 +266,7 @@ def study(tmp_path):
     (folders.key / "key.json").write_text(key, encoding="utf-8")
     ratings = [replace(row, study=HOSTILE, rater=HOSTILE + row.rater) for row in made()]
     (folders.responses / "ratings.jsonl").write_text(to_jsonl(ratings), encoding="utf-8")
-    run = RunFolder(tmp_path / "results" / "q-v1")
+    run = RunFolder(folder / "results" / "q-v1")
     run.replace_scores([score("one", 3.0), score("two", 2.5), score("three", 1.0)], lambda row: True)
     run.write_clip_scores(clip_scores(grid.grid(ratings, "ovl"), noise=5.0))
     return folders
@@ -265,9 +282,8 @@ def test_a_rehearsal_is_called_one_and_stays_out_of_runs(study, capsys):
     assert not study.analysis.exists()
 
 
-def test_analyse_through_the_command_line(study, capsys):
-    assert main(["study", "analyse", f"study={study.study}", "into_runs=true"]) == 0
-    said = capsys.readouterr().out
+def test_analyse_through_the_command_line(analysed):
+    study, said = analysed
     assert "three is rated higher than one by" in said and "one and two are equivalent" in said
     assert "1 of 14 raters left out (musicgen)" in said
     scores = list(read_jsonl(Score, study.analysis / "scores.jsonl"))
@@ -286,9 +302,9 @@ def test_analyse_through_the_command_line(study, capsys):
     assert "Of 14 raters 1 were left out" in methods and "±4 points" in methods
 
 
-def test_ratings_stand_beside_metrics_in_the_runs_report(study):
-    for _ in range(2):  # a second time replaces the first
-        assert main(["study", "analyse", f"study={study.study}", "into_runs=true"]) == 0
+def test_ratings_stand_beside_metrics_in_the_runs_report(analysed):
+    study, _ = analysed
+    assert main(["study", "analyse", f"study={study.study}", "into_runs=true"]) == 0  # replaces the first ones
     (path,) = schema.read_plan(study).runs
     run = RunFolder(path)
     assert sum(row.metric == "people_ovl" for row in run.scores()) == 6  # 3 means, 3 differences; not the gold's
@@ -300,8 +316,8 @@ def test_ratings_stand_beside_metrics_in_the_runs_report(study):
     assert "OVL (people)" in page
 
 
-def test_the_page_escapes_what_strangers_typed_and_asks_nothing_of_the_network(study):
-    assert main(["study", "analyse", f"study={study.study}"]) == 0
+def test_the_page_escapes_what_strangers_typed_and_asks_nothing_of_the_network(analysed):
+    study, _ = analysed
     page = (study.analysis / "analysis.html").read_text(encoding="utf-8")
     assert "<script" not in page and "&lt;script&gt;" in page
     assert "default-src 'none'" in html.unescape(page) and "<image" not in page
@@ -310,13 +326,16 @@ def test_the_page_escapes_what_strangers_typed_and_asks_nothing_of_the_network(s
         assert 'xmlns="http://www.w3.org/2000/svg"' in text and "--ink" in text
 
 
-def test_the_same_ratings_give_the_same_files(study):
-    files = []
-    for _ in range(2):
-        assert main(["study", "analyse", f"study={study.study}"]) == 0
-        found = sorted(path for path in study.analysis.rglob("*") if path.is_file())
-        files.append({path.name: path.read_bytes() for path in found})
-    assert files[0] == files[1]
+def test_the_same_ratings_give_the_same_files(analysed):
+    study, _ = analysed
+    before = files(study.analysis)
+    shutil.rmtree(study.analysis)
+    assert main(["study", "analyse", f"study={study.study}", "into_runs=true"]) == 0
+    assert files(study.analysis) == before
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize(
