@@ -126,7 +126,10 @@ def whole_calls():
 
     def load(name):
         if name not in made:
-            generator = generators.build(config.load_model(name), "cpu", "float32", exact=False)
+            model = config.load_model(name)
+            if name == "magnet-tiny":
+                model.decoding = {**model.decoding, "steps": [4, 3, 2, 2]}  # of 50 passes
+            generator = generators.build(model, "cpu", "float32", exact=False)
             made[name] = generator, describe.shapes(generator, [prompt.text for prompt in PROMPTS])
         return made[name]
 
