@@ -168,7 +168,7 @@ class DoctorOptions:
 class TrainOptions:
     """The options of train: which part of the embedded models to make again."""
 
-    what: str = option("all", "one step of the recipe (codec, text, clap, magnet, musicgen, hybrid, ...), or all")
+    what: str = option("all", "one step of the recipe (codec, text, clap, magnet, hybrid, audio-magnet, ...), or all")
     protocol: Protocol | None = option(None, "trains the networks that this protocol compares instead; see ablation-*")
     minutes: float = option(60.0, "time for each model; running it again goes on")
     steps: int = option(0, "ends the training of a language model or the judge earlier; 0: does not")
