@@ -15,7 +15,7 @@ test-slow: .venv/installed
 	$(BIN)/pytest -m slow
 
 soak: .venv/installed  # what takes long: kills, bad inputs, the memory of 50,000 clips, workers and nodes that die
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[ray,joblib,slurm]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[clusters]'
 	$(BIN)/pytest -m slow tests/faults tests/engines
 	$(BIN)/python tests/benchmarks/faults.py
 

@@ -41,9 +41,10 @@ class Training:
     """The networks that a protocol asks for: every variant at every seed, with one budget for all."""
 
     variants: dict[str, Variant]
-    steps: int = 200
-    batch: int = 32
+    steps: int = 300
+    batch: int = 16
     width: int = 128
+    lr: float = 4e-3  # at its peak
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
 
     def __post_init__(self) -> None:
@@ -53,11 +54,12 @@ class Training:
         between("training.steps", self.steps, 1)
         between("training.batch", self.batch, 8, 4096)
         between("training.width", self.width, 32, 1024)
+        between("training.lr", self.lr, 1e-6, 1)
 
     def folder(self, variant: Variant, family: str, seed: int) -> str:
         """The folder of one network: its name says all that its weights depend on."""
         shape = "" if family == "autoregressive" else f"-span{variant.span_len}-context{variant.subcodes_context}"
-        budget = f"width{self.width}-batch{self.batch}-steps{self.steps}"
+        budget = f"width{self.width}-batch{self.batch}-steps{self.steps}-lr{self.lr:g}"
         return str(PurePosixPath(LAB, f"{family}{shape}-notext{variant.no_text:g}-{budget}-seed{seed}"))
 
     def networks(self) -> Iterator[tuple[str, Variant, str, int]]:

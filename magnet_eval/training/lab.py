@@ -39,10 +39,12 @@ def train_variants(protocol: Protocol, work: Path, threads: int = 0) -> list[Pat
     if missing:
         train, valid = corpora(work)
         for number, (folder, variant, family, seed) in enumerate(missing, 1):
+            if Path(folder, FIGURES).is_file():  # another process has come first
+                continue
             log.info("network %d of %d: %s", number, len(missing), Path(folder).name)
             train.rng = np.random.default_rng(seed)
             chosen = language.Variant(
-                family, plan.width, variant.span_len, variant.subcodes_context, variant.no_text, plan.batch
+                family, plan.width, variant.span_len, variant.subcodes_context, variant.no_text, plan.batch, plan.lr
             )
             _train(chosen, train, valid, Path(folder), work, seed, plan.steps)
     return [Path(folder, FIGURES) for folder, *_ in networks]
