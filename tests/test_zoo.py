@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from magnet_eval import cli
-from magnet_eval.config import load_protocol
+from magnet_eval.config import Prompts, load_protocol
 from magnet_eval.prompts import read_prompts
 from magnet_eval.records import Score, read_jsonl
 
@@ -19,8 +19,8 @@ FAMILIES = ("magnet-tiny", "hybrid-magnet-tiny", "musicgen-tiny", "rescored-magn
 
 def test_cards_name_the_weights_beside_them():
     zoo = Path(__file__).resolve().parents[1] / "models" / "tiny"
-    weights = sorted(zoo.glob("*/*.safetensors"))
-    assert len(weights) == 8
+    weights = sorted(zoo.rglob("*.safetensors"))
+    assert len(weights) >= 8
     for path in weights:
         card = (path.parent / "README.md").read_text(encoding="utf-8")
         assert hashlib.sha256(path.read_bytes()).hexdigest() in re.findall(r"[0-9a-f]{64}", card), path
@@ -30,6 +30,12 @@ def test_the_reference_set_is_complete():
     prompts = read_prompts(replace(load_protocol("quickstart").prompts, n=None))
     assert len(prompts) == 200
     assert all(Path(prompt.reference).is_file() and prompt.tags["style"] in prompt.text for prompt in prompts)
+
+
+def test_the_reference_set_of_sounds_is_complete():
+    prompts = read_prompts(Prompts(source="tiny-sounds"))
+    assert len(prompts) == 60
+    assert all(Path(prompt.reference).is_file() and prompt.tags["kind"] in prompt.text for prompt in prompts)
 
 
 @pytest.fixture(scope="module")
