@@ -12,12 +12,13 @@ import io
 import itertools
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from magnet_eval import audio, config, engines, generators
 from magnet_eval.lookup import UserError
-from magnet_eval.making import Batch, Made, Making
+from magnet_eval.making import Batch, Made, Making, reason_of
 from magnet_eval.progress import Progress
 from magnet_eval.records import Clip, Prompt
 from magnet_eval.store import DiskError, RunFolder, content_key, file_hash, write_atomic, writing
@@ -26,6 +27,11 @@ log = logging.getLogger(__name__)
 VERSION = 2  # raise it when a change of code changes the audio of an unchanged model
 SHOWN_ORDERS = 3  # prompts, the run's first, whose order of decoding is kept for the report
 SHOWN_FAILURES = 3  # warnings of one system; the manifest names every failure
+MOST_IN_A_ROW = 10  # failures, of clips or whole batches, after which a model is taken for broken
+
+
+class BrokenModel(UserError):
+    """Nothing comes of a model any more."""
 
 
 def clip_seed(run_seed: int, prompt_id: str) -> int:
@@ -59,21 +65,29 @@ class ClipMaker:
         self.failures: list[dict[str, str]] = []
         self.whole_batches = generators.depends_on_batch(model)
         self.shown: set[str] = set()
+        self.in_a_row = 0  # failures
+
+    def outdated(self, prompts: Sequence[Prompt]) -> dict[str, bool]:
+        """The prompts whose clip on record was made from something else: id -> whether it can be made again."""
+        on_record = self.folder.all_clips(self.label)
+        keys, _ = self.keys([*prompts] if on_record else [])
+        return {name: bool(key) for name, key in keys.items() if name in on_record and on_record[name].key != key}
 
     def make(self, prompts: Sequence[Prompt], progress: Progress) -> int:
         """Makes what is missing, leaves the list of clips in prompt order, and returns how many clips it made."""
         self.shown = {prompt.id for prompt in prompts[:SHOWN_ORDERS]}
         on_record = self.folder.all_clips(self.label)
-        keys = {prompt.id: self.key(prompt) for prompt in prompts}
-        if self.whole_batches:
-            keys = self.keys_of_batches(prompts, keys)
+        keys, gone = self.keys(prompts)
+        for prompt in prompts:
+            if prompt.id in gone:
+                self.fail(prompt, gone[prompt.id])
         kept = {name: clip for name, clip in on_record.items() if name not in keys or self.is_intact(clip, keys[name])}
         todo = [prompt for prompt in prompts if keys[prompt.id] and prompt.id not in kept]
         if self.whole_batches:
             stale = {keys[prompt.id] for prompt in todo}
             todo = [prompt for prompt in prompts if keys[prompt.id] in stale]
             kept = {name: clip for name, clip in kept.items() if keys.get(name) not in stale}
-        self.drop([clip for name, clip in on_record.items() if name not in kept], kept.values())
+        self.drop({name: bool(keys[name]) for name in on_record if name not in kept})
         made = dict(self.generate(todo, keys, progress))
         order = {prompt.id: place for place, prompt in enumerate(prompts)}
         self.failures.sort(key=lambda row: order[row["prompt_id"]])
@@ -83,22 +97,41 @@ class ClipMaker:
             self.folder.write_clips(self.label, [*in_order, *others])
         return len(made)
 
-    def drop(self, stale: Sequence[Clip], kept: Iterable[Clip]) -> None:
-        """Takes stale clips off the list, then away: the list first, so that no kill leaves a row without its file."""
-        if stale:
-            self.folder.write_clips(self.label, kept)
-        for clip in stale:
-            for path in (self.folder.path / clip.path, self.folder.order(self.label, clip.prompt_id)):
-                with writing(path):
-                    path.unlink(missing_ok=True)
+    def drop(self, stale: Mapping[str, bool]) -> None:
+        """Takes clips off the list, so that no kill leaves a row without its file; id -> whether it is made again.
+
+        The audio of what is made again stays until the new one takes its place.
+        """
+        if not stale:
+            return
+        kept = [clip for name, clip in self.folder.all_clips(self.label).items() if name not in stale]
+        self.folder.write_clips(self.label, kept)
+        for name, is_made_again in stale.items():
+            self.remove(self.folder.order(self.label, name), *([] if is_made_again else self.places(name)))
+
+    def places(self, prompt_id: str) -> list[Path]:
+        """Where a clip's audio can be."""
+        return [self.folder.audio(self.label, prompt_id, kind) for kind in audio.FORMATS]
+
+    def remove(self, *paths: Path) -> None:
+        """Removes files of the run folder that are there. Raises DiskError where a link leads out of it."""
+        for path in paths:
+            with writing(self.folder.own(path)):
+                path.unlink(missing_ok=True)
+
+    def keys(self, prompts: Sequence[Prompt]) -> tuple[dict[str, str], dict[str, str]]:
+        """The content key of each prompt's clip, and why there is none ("") where a file it is made from is gone."""
+        keys, gone = {}, {}
+        for prompt in prompts:
+            try:
+                keys[prompt.id] = self.key(prompt)
+            except (UserError, OSError) as error:
+                keys[prompt.id], gone[prompt.id] = "", str(error)
+        return (self.keys_of_batches(prompts, keys) if self.whole_batches else keys), gone
 
     def key(self, prompt: Prompt) -> str:
-        """The content key of a prompt's clip; "" (and a failure) where a file that it is made from is not there."""
-        try:
-            inputs = [file_hash(path) for path in generators.inputs(self.model, prompt)]
-        except (UserError, OSError) as error:
-            self.fail(prompt, str(error))
-            return ""
+        """The content key of a prompt's clip. Raises UserError or OSError if a file that it is made from is gone."""
+        inputs = [file_hash(path) for path in generators.inputs(self.model, prompt)]
         seed = clip_seed(self.settings.seed, prompt.id)
         return content_key(VERSION, self.fingerprint, self.settings.dtype, prompt.text, prompt.seconds, seed, inputs)
 
@@ -131,6 +164,7 @@ class ClipMaker:
                 made = [Made(task, None, 0, result.reason)] if isinstance(result, engines.Lost) else result
                 clips = [clip for one in made for clip in self.keep(one, keys)]
                 self.folder.append_clips(self.label, clips)
+                self.check_row(made, clips)
                 yield from ((clip.prompt_id, clip) for clip in clips)
                 done += len(task.prompts)
                 progress(self.label, done, len(todo))
@@ -141,18 +175,21 @@ class ClipMaker:
         if generation is None:
             for prompt in made.batch.prompts:
                 self.fail(prompt, made.reason)
+                self.remove(*self.places(prompt.id))
             return
         self.keep_orders(made.batch.prompts, generation.fixed_at)
         for prompt, seed, samples in zip(made.batch.prompts, made.batch.seeds, generation.audio, strict=True):
-            path = self.folder.audio(self.label, prompt.id, self.settings.audio)
+            path = self.folder.own(self.folder.audio(self.label, prompt.id, self.settings.audio))
             try:
                 with writing(path):
                     audio.write(path, samples, made.sample_rate)
             except DiskError:
                 raise
-            except UserError as error:
-                self.fail(prompt, str(error))
+            except Exception as error:
+                self.fail(prompt, reason_of(error))
+                self.remove(*self.places(prompt.id))
                 continue
+            self.remove(*(other for other in self.places(prompt.id) if other != path))
             yield Clip(
                 prompt_id=prompt.id,
                 system=self.label,
@@ -174,7 +211,20 @@ class ClipMaker:
             if prompt.id in self.shown:
                 buffer = io.BytesIO()
                 np.save(buffer, order, allow_pickle=False)
-                write_atomic(self.folder.order(self.label, prompt.id), buffer.getvalue())
+                write_atomic(self.folder.own(self.folder.order(self.label, prompt.id)), buffer.getvalue())
+
+    def check_row(self, made: Sequence[Made], clips: Sequence[Clip]) -> None:
+        """Counts failures. Raises BrokenModel after too many in a row, none of them a mistake of the clip's own."""
+        there = {clip.prompt_id for clip in clips}
+        for one in made:
+            is_made = one.is_mistake or any(prompt.id in there for prompt in one.batch.prompts)
+            self.in_a_row = 0 if is_made else self.in_a_row + 1
+            if self.in_a_row == MOST_IN_A_ROW:
+                reason = " ".join(self.failures[-1]["reason"].split())
+                raise BrokenModel(
+                    f"{self.label}: {MOST_IN_A_ROW} times in a row nothing was made, the last time because of: "
+                    f"{reason:.300}. What was made before is kept; mend the model, or leave it out with systems=[...]."
+                )
 
     def fail(self, prompt: Prompt, reason: str) -> None:
         """Notes that a clip could not be made."""

@@ -258,9 +258,9 @@ def take_over(entrant: Entrant, out: RunFolder, prompts: Sequence[Prompt]) -> No
     for prompt in prompts:
         clip = entrant.clips[prompt.id]
         path = entrant.source.folder.path / clip.path
-        target = out.audio(entrant.label, prompt.id, path.suffix.removeprefix("."))
+        target = out.own(out.audio(entrant.label, prompt.id, path.suffix.removeprefix(".")))
         link(path, target)
-        link(entrant.source.folder.order(entrant.old, prompt.id), out.order(entrant.label, prompt.id))
+        link(entrant.source.folder.order(entrant.old, prompt.id), out.own(out.order(entrant.label, prompt.id)))
         clips.append(replace(clip, system=entrant.label, path=target.relative_to(out.path).as_posix()))
     out.write_clips(entrant.label, clips)
 

@@ -45,6 +45,9 @@ def check_label(label: str) -> str:
             f"system label {label[:60]!r} is no folder name; use letters, digits, spaces and - _ . only, "
             f"{LONGEST_NAME} at most."
         )
+    own = ("manifest.json", "prompts.jsonl", "scores.jsonl", "clip_scores.jsonl", "timings.jsonl", "cache")
+    if label.casefold() in own:
+        raise UserError(f"system label {label!r} is no folder name: a run has a file of its own there; give another.")
     return label
 
 

@@ -39,7 +39,7 @@ def load(table: Mapping[str, str], name: str, kind: str) -> Any:
     module, _, attribute = target.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:  # the last two for odd module names
         if name in table:
             raise
         raise UserError(f"{kind} {name!r} cannot be imported: {error}. Give it as package.module:object.") from error

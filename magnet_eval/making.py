@@ -28,6 +28,7 @@ class Made:
     generation: generators.Generation | None
     sample_rate: int  # Hz
     reason: str = ""
+    is_mistake: bool = False  # the reason is the clip's own (a file that is not there), and says nothing of others
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,19 @@ class Making:
         """Makes one batch; one that fails is made clip by clip, so that one clip cannot take the others along."""
         try:
             made = generator.generate(batch.prompts, batch.seeds)
-        except (UserError, RuntimeError) as error:
+            if len(made.audio) != len(batch.prompts):
+                raise ValueError(f"{len(made.audio)} clips were made of {len(batch.prompts)} prompts")
+        except Exception as error:  # of whatever kind: the model may be the user's own
             if len(batch.prompts) > 1 and not self.whole_batches:
                 for single in batch.apart():
                     yield from self.make(generator, single)
             else:
-                reason = str(error) or type(error).__name__
-                yield Made(batch, None, generator.sample_rate, reason)
+                yield Made(batch, None, generator.sample_rate, reason_of(error), isinstance(error, UserError))
             return
         yield Made(batch, made, generator.sample_rate)
+
+
+def reason_of(error: Exception) -> str:
+    """What went wrong, with the error's kind where its text alone says too little."""
+    kind, text = type(error).__name__, str(error)
+    return text if text and isinstance(error, UserError | RuntimeError) else f"{kind}: {text}".removesuffix(": ")

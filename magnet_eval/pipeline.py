@@ -4,14 +4,13 @@
 the run folder (see store.py), can be rerun alone, and does nothing twice.
 """
 
-import logging
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from magnet_eval import config, engines, generators, remote, scoring
-from magnet_eval.changes import changes
-from magnet_eval.clips import ClipMaker
+from magnet_eval import config, engines, generators, remote, scoring, stale
+from magnet_eval.clips import BrokenModel, ClipMaker
 from magnet_eval.environment import command, environment
 from magnet_eval.generators import files
 from magnet_eval.lookup import UserError
@@ -19,9 +18,6 @@ from magnet_eval.progress import Progress, silent
 from magnet_eval.prompts import read_prompts
 from magnet_eval.records import Prompt
 from magnet_eval.store import RunFolder, ids_hash
-
-log = logging.getLogger(__name__)
-SHOWN_CHANGES = 3  # of a run's settings, in the warning
 
 
 def run(settings: config.Run, progress: Progress = silent) -> RunFolder:
@@ -48,41 +44,59 @@ def generate(settings: config.Run, progress: Progress = silent) -> RunFolder:
     fingerprints = {label: generators.fingerprint(model) for label, model in models.items()}
     with folder.lock():
         described = description(protocol, models, fingerprints, prompts)
-        warn_of_changes(folder, described)
+        makers = {
+            label: ClipMaker(folder, label, model, fingerprints[label], protocol.generation, engine)
+            for label, model in models.items()
+        }
+        stale.drop(folder, makers, prompts, described)
         folder.write_prompts(prompts)
         folder.update_manifest(**described)
-        failures, n_made = [], {}
-        for label, model in models.items():
-            maker = ClipMaker(folder, label, model, fingerprints[label], protocol.generation, engine)
-            n_made[label] = maker.make(prompts, progress)
-            failures += maker.failures
-        folder.set_failures("generate", failures)
+        n_made = {}
+        try:
+            for label, maker in makers.items():
+                n_made[label] = maker.make(prompts, progress)
+        except BrokenModel:
+            folder.set_failures("generate", failures_of(makers))
+            raise
+        folder.set_failures("generate", failures_of(makers))
         if any(n_made.values()):
             folder.add_history("generate", environment(), n_clips=n_made, engine=settings.engine)
     return folder
 
 
-def warn_of_changes(folder: RunFolder, described: Mapping[str, Any]) -> None:
-    """Says in one line, before old clips are replaced, how a run is another one than the folder's."""
-    changed = changes(folder.manifest(), described)
-    if changed:
-        more = f" and {len(changed) - SHOWN_CHANGES} more" if len(changed) > SHOWN_CHANGES else ""
-        log.warning(
-            "%s was made with %s%s. Clips that this changes are made anew, in place of the old ones; "
-            "results=FOLDER starts afresh and keeps both.",
-            folder.path,
-            "; ".join(changed[:SHOWN_CHANGES]),
-            more,
-        )
+def failures_of(makers: Mapping[str, ClipMaker]) -> list[dict[str, str]]:
+    """Which clips could not be made, and why."""
+    return [row for maker in makers.values() for row in maker.failures]
 
 
 def score(settings: config.Run, progress: Progress = silent) -> RunFolder:
-    """Judges the clips of the run folder with the protocol's metrics. Raises UserError if there are none."""
+    """Judges the clips of the run folder with the protocol's metrics.
+
+    Raises UserError if there are none, or if they are of other settings.
+    """
     folder = folder_of(settings)
     with folder.lock():
+        refuse_others(settings.protocol, folder)
         if scoring.score(settings.protocol, folder, progress):
             folder.add_history("score", environment())
     return folder
+
+
+def refuse_others(protocol: config.Protocol, folder: RunFolder) -> None:
+    """Raises UserError where the folder's clips are of other settings, as far as the models are here to tell."""
+    models = {}
+    fingerprints = {}
+    for system in protocol.systems:
+        with contextlib.suppress(UserError, OSError):  # whoever only scores need not have the weights
+            model = config.resolve_system(system)
+            fingerprints[system.label] = generators.fingerprint(model)
+            models[system.label] = model
+    makers = {
+        label: ClipMaker(folder, label, model, fingerprints[label], protocol.generation)
+        for label, model in models.items()
+    }
+    described = {"protocol": asdict(protocol), "systems": systems_of(models, fingerprints)}
+    stale.refuse(folder, makers, described)
 
 
 def folder_of(settings: config.Run) -> RunFolder:
@@ -102,15 +116,21 @@ def description(
         "protocol": asdict(protocol),
         "systems": {
             label: {
-                **asdict(model),
-                "settings": model.settings_in_full(),
-                "fingerprint": fingerprints[label],
-                "weights": generators.weights(model),
-                **({"about": files.about(files.folder_of(model))} if model.family == "files" else {}),
+                **settings,
+                "weights": generators.weights(models[label]),
+                **({"about": files.about(files.folder_of(models[label]))} if models[label].family == "files" else {}),
             }
-            for label, model in models.items()
+            for label, settings in systems_of(models, fingerprints).items()
         },
         "n_prompts": len(prompts),
         "ids_hash": ids_hash(prompt.id for prompt in prompts),
         "command": command(),
+    }
+
+
+def systems_of(models: Mapping[str, config.Model], fingerprints: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """The settings of each system and what stands for all that makes its clips."""
+    return {
+        label: {**asdict(model), "settings": model.settings_in_full(), "fingerprint": fingerprints[label]}
+        for label, model in models.items()
     }

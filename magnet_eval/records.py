@@ -66,7 +66,12 @@ def read_jsonl(kind: type[R], path: Path) -> Iterator[R]:
 
 def to_jsonl(records: Iterable[Record]) -> str:
     """Records as JSON lines, one per record."""
-    return "".join(record.to_json() + "\n" for record in records)
+    return "".join(to_lines(records))
+
+
+def to_lines(records: Iterable[Record]) -> Iterator[str]:
+    """Records as JSON lines, one at a time."""
+    return (record.to_json() + "\n" for record in records)
 
 
 BETTER = ("lower", "higher", "")

@@ -17,6 +17,7 @@ killed process leaves under a temporary name goes when the next one takes the lo
 import contextlib
 import errno
 import hashlib
+import io
 import json
 import logging
 import os
@@ -26,10 +27,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from magnet_eval.lookup import UserError
-from magnet_eval.records import Clip, ClipScore, Prompt, Record, Score, Timing, to_jsonl
+from magnet_eval.records import Clip, ClipScore, Prompt, Record, Score, Timing, to_jsonl, to_lines
 
 log = logging.getLogger(__name__)
 R = TypeVar("R", bound=Record)
+OBJECTS = {"systems", "checks", "pruned", "embedders"}  # fields of a manifest whose values are objects by name
 TEMPORARY = ".tmp"  # how the hidden names of unfinished files end, those of audio.write too
 
 
@@ -67,14 +69,15 @@ def writing(path: Path) -> Iterator[None]:
         raise DiskError(f"cannot write {path}: {reason}. Finished work is kept; {advice}.") from error
 
 
-def write_atomic(path: Path, content: str | bytes) -> None:
+def write_atomic(path: Path, content: str | bytes | Iterable[Record]) -> None:
     """Writes a whole file or nothing: temporary name in the same folder, fsync, rename. Raises DiskError."""
     temporary = path.with_name(f".{os.getpid()}-{path.name}{TEMPORARY}")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("wb") as file:
-                file.write(content.encode() if isinstance(content, str) else content)
+                for part in (content,) if isinstance(content, str | bytes) else to_lines(content):
+                    file.write(part.encode() if isinstance(part, str) else part)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
@@ -122,16 +125,20 @@ def sweep(paths: Iterable[Path]) -> None:
             path.unlink(missing_ok=True)
 
 
-def read_lines(kind: type[R], path: Path) -> list[R]:
+def lines_of(kind: type[R], path: Path) -> Iterator[R]:
     """Records of a JSON-lines file in order, without the lines that a crash or a hand has damaged (each is logged)."""
-    records = []
-    for number, line in enumerate(path.read_bytes().split(b"\n") if path.is_file() else [], start=1):
-        if line.strip():
-            try:
-                records.append(kind.from_json(line.decode()))
-            except (ValueError, TypeError, RecursionError) as error:
-                log.warning("%s, line %d is damaged and left out: %s", path, number, error)
-    return records
+    with path.open("rb") if path.is_file() else io.BytesIO() as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                try:
+                    yield kind.from_json(line.decode())
+                except (ValueError, TypeError, RecursionError) as error:
+                    log.warning("%s, line %d is damaged and left out: %s", path, number, error)
+
+
+def read_lines(kind: type[R], path: Path) -> list[R]:
+    """``lines_of``, all at once."""
+    return list(lines_of(kind, path))
 
 
 class RunFolder:
@@ -157,6 +164,8 @@ class RunFolder:
         import fcntl
 
         path = self.path / ".lock"
+        if path.is_symlink():
+            raise DiskError(f"{path} is a link, and may be no file of this run's. Remove it and run again.")
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             self.cache.mkdir(exist_ok=True)
@@ -193,6 +202,9 @@ class RunFolder:
             found = json.loads(path.read_text(encoding="utf-8"))
             if not isinstance(found, dict):
                 raise ValueError(f"it holds a {type(found).__name__} and no object")
+            for name in OBJECTS & found.keys():
+                if not isinstance(found[name], dict) or not all(isinstance(one, dict) for one in found[name].values()):
+                    raise ValueError(f"its {name} are no objects by name")
             return found
         except (ValueError, RecursionError) as error:
             raise UserError(f"{path} is damaged ({error}). Remove it and run again; clips are kept.") from error
@@ -229,7 +241,7 @@ class RunFolder:
 
     def write_prompts(self, prompts: Iterable[Prompt]) -> None:
         """Replaces the prompts of the run."""
-        write_atomic(self.path / "prompts.jsonl", to_jsonl(prompts))
+        write_atomic(self.path / "prompts.jsonl", prompts)
 
     def audio(self, system: str, prompt_id: str, kind: str = "wav") -> Path:
         """Where a new clip's audio goes; a finished clip says itself where its audio is."""
@@ -238,6 +250,15 @@ class RunFolder:
     def order(self, system: str, prompt_id: str) -> Path:
         """Where the iterations [K, T] are in which a clip's tokens were fixed, of a few clips."""
         return self.path / system / "order" / f"{prompt_id}.npy"
+
+    def own(self, path: Path) -> Path:
+        """A path below the folder, itself. Raises DiskError where a link on the way to it would lead elsewhere."""
+        if path.parent.resolve() != self.path.resolve() / path.parent.relative_to(self.path):
+            raise DiskError(
+                f"{path.parent} is behind a link that leads elsewhere; nothing is written or removed there. "
+                "Put a folder in its place, or choose another one with results=FOLDER."
+            )
+        return path
 
     def all_clips(self, system: str) -> dict[str, Clip]:
         """Every clip on record by prompt id, those of prompts that the run no longer has included."""
@@ -251,11 +272,14 @@ class RunFolder:
 
     def append_clips(self, system: str, clips: Iterable[Clip]) -> None:
         """Adds finished clips."""
-        append_lines(self.path / system / "clips.jsonl", clips)
+        path = self.own(self.path / system / "clips.jsonl")
+        if path.is_symlink():
+            raise DiskError(f"{path} is a link, and is not added to. Put a file in its place.")
+        append_lines(path, clips)
 
     def write_clips(self, system: str, clips: Iterable[Clip]) -> None:
         """Replaces the list of finished clips."""
-        write_atomic(self.path / system / "clips.jsonl", to_jsonl(clips))
+        write_atomic(self.own(self.path / system / "clips.jsonl"), clips)
 
     # scores and timings
 
@@ -266,15 +290,19 @@ class RunFolder:
     def replace_scores(self, rows: Iterable[Score], replaced: Callable[[Score], bool]) -> None:
         """Puts ``rows`` in the place of the rows that ``replaced`` names; the rows of other verbs stay, after them."""
         others = [row for row in self.scores() if not replaced(row)]
-        write_atomic(self.path / "scores.jsonl", to_jsonl([*rows, *others]))
+        write_atomic(self.path / "scores.jsonl", [*rows, *others])
 
     def clip_scores(self) -> list[ClipScore]:
         """All scores of single clips."""
         return read_lines(ClipScore, self.path / "clip_scores.jsonl")
 
+    def each_clip_score(self) -> Iterator[ClipScore]:
+        """All scores of single clips, one at a time: there may be very many."""
+        return lines_of(ClipScore, self.path / "clip_scores.jsonl")
+
     def write_clip_scores(self, rows: Iterable[ClipScore]) -> None:
         """Replaces the scores of single clips."""
-        write_atomic(self.path / "clip_scores.jsonl", to_jsonl(rows))
+        write_atomic(self.path / "clip_scores.jsonl", rows)
 
     def timings(self) -> list[Timing]:
         """All raw timings."""
@@ -282,7 +310,7 @@ class RunFolder:
 
     def write_timings(self, rows: Iterable[Timing]) -> None:
         """Replaces the raw timings."""
-        write_atomic(self.path / "timings.jsonl", to_jsonl(rows))
+        write_atomic(self.path / "timings.jsonl", rows)
 
 
 def now() -> str:

@@ -44,6 +44,10 @@ class Chords:
         CALLS["clips"] += 1
         if prompt.text == "no memory":
             raise RuntimeError("out of memory")
+        if prompt.text == "no sense":
+            raise ValueError("a shape that\ndoes not fit")
+        if prompt.text == "too much":
+            raise MemoryError
         if prompt.text == "not there":
             raise UserError("no audio file")
         if prompt.text == "all NaN":

@@ -204,18 +204,34 @@ def test_fewer_prompts_lose_no_clips_of_the_others(calls):
 
 def test_a_failed_clip_is_an_absent_row_with_its_reason(calls):
     captions = Path("real/captions.jsonl").read_text()
-    for i, text in ((2, "no memory"), (5, "not there"), (7, "all NaN")):
+    for i, text in ((1, "no sense"), (2, "no memory"), (5, "not there"), (7, "all NaN"), (8, "too much")):
         captions = captions.replace(f"melody number {i}", text)
     Path("real/captions.jsonl").write_text(captions)
     folder = pipeline.run(settings(systems=["good"]))
     reasons = {row["prompt_id"]: row["reason"] for row in folder.failures()}
-    assert reasons.keys() == {"p2", "p5", "p7"}
+    assert reasons.keys() == {"p1", "p2", "p5", "p7", "p8"}
+    assert reasons["p1"] == "ValueError: a shape that\ndoes not fit"
+    assert reasons["p8"] == "MemoryError"
     assert reasons["p2"] == "out of memory"
     assert reasons["p5"] == "no audio file"
     assert "finite" in reasons["p7"]
-    assert {clip.prompt_id for clip in folder.clips("good")} == {f"p{i}" for i in (0, 1, 3, 4, 6, 8, 9)}
-    assert {row.n for row in folder.scores()} == {7}
+    assert {clip.prompt_id for clip in folder.clips("good")} == {f"p{i}" for i in (0, 3, 4, 6, 9)}
+    assert {row.n for row in folder.scores()} == {5}
     assert not folder.audio("good", "p2").exists()
+
+
+def test_a_model_that_makes_nothing_any_more_ends_the_run_in_one_line(calls):
+    captions = Path("real/captions.jsonl").read_text()
+    for i in range(10):
+        captions = captions.replace(f"melody number {i}", "no sense")
+    Path("real/captions.jsonl").write_text(captions)
+    with pytest.raises(UserError, match="good: 10 times in a row nothing was made.*ValueError: a shape that does") as e:
+        pipeline.run(settings())
+    assert "\n" not in str(e.value)
+    folder = pipeline.folder_of(settings())
+    assert [row["prompt_id"] for row in folder.failures()] == [f"p{i}" for i in range(10)]
+    Path("real/captions.jsonl").write_text(captions.replace("no sense", "not there"))
+    assert len(pipeline.generate(settings()).failures()) == 20  # mistakes of each clip's own end nothing
 
 
 def test_a_clip_that_can_no_longer_be_made_is_gone_and_not_an_old_one(calls):

@@ -140,6 +140,23 @@ def test_a_run_from_elsewhere_has_no_file_outside_it_removed(calls, caplog, chan
     assert len(RunFolder("results/fake-v1").clips("good")) == 6
 
 
+@pytest.mark.parametrize("place", ["good", "good/audio", "good/order", "good/clips.jsonl", ".lock"])
+def test_a_link_in_a_run_from_elsewhere_has_no_file_outside_it_changed(calls, capsys, tmp_path, place):
+    Path("models/good.yaml").write_text('{"family": "pipeline_fakes:Chords", "decoding": {"masked": 1}}')
+    assert cli.main(["generate", "protocol=fake", "systems=[good]"]) == 0
+    run = Path("results/fake-v1")
+    (run / place).rename(tmp_path / "outside")
+    (run / place).symlink_to(tmp_path / "outside")
+    outside = tmp_path / "outside"
+    before = {path: path.read_bytes() for path in [outside, *outside.rglob("*")] if path.is_file()}
+    capsys.readouterr()
+    for words in (["generate", "seed=1"], ["generate", "seed=1", "audio=flac"]):
+        code = cli.main([words[0], "protocol=fake", "systems=[good]", *words[1:]])
+        (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("magnet-eval: ")] or [""]
+        assert (code, "link" in line) == ((0, False) if place == "good/clips.jsonl" and not line else (2, True))
+        assert {path: path.read_bytes() for path in [outside, *outside.rglob("*")] if path.is_file()} == before
+
+
 # texts
 
 

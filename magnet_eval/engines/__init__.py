@@ -21,6 +21,7 @@ ENGINES = {
     "ray": "magnet_eval.engines.ray:RayEngine",
 }
 MOST_WORKERS = 10_000
+NO_ENGINE = "Take engine=local or engine=ray, or a class that is called with the number of workers and has map."
 T = TypeVar("T")
 R = TypeVar("R")
 Work = Callable[[str], Callable[[T], R]]  # device -> what does a task; picklable, called once in each worker
@@ -43,7 +44,18 @@ def build(name: str, workers: int | None = None) -> Engine:
     """
     if workers is not None and not 1 <= workers <= MOST_WORKERS:
         raise UserError(f"workers must be 1 to {MOST_WORKERS}, got {workers}; e.g. workers=2.")
-    return load(ENGINES, name, "engine")(workers)
+    kind = load(ENGINES, name, "engine")
+    try:
+        engine: Engine = kind(workers)
+    except Exception as error:
+        if isinstance(error, UserError) or name in ENGINES:
+            raise
+        raise UserError(
+            f"engine {name!r} cannot be made: {type(error).__name__}: {error!s:.200}. {NO_ENGINE}"
+        ) from error
+    if not callable(getattr(engine, "map", None)):
+        raise UserError(f"{name!r} makes no engine: what it gives has no map. {NO_ENGINE}")
+    return engine
 
 
 def outcome(do: Callable[[T], R], task: T) -> tuple[bool, Any]:

@@ -53,6 +53,16 @@ def captions(content: str | bytes, name: str = "bad.jsonl") -> Callable[[Path], 
     return spoil
 
 
+def manifest(**fields: object) -> Callable[[Path], object]:
+    """Changes fields of the run's manifest."""
+
+    def spoil(home: Path) -> None:
+        path = home / "results" / "stub-v1" / "manifest.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+    return spoil
+
+
 def row(**cells: object) -> str:
     return json.dumps({"id": "a", "text": "a bell"} | cells) + "\n"
 
@@ -120,6 +130,24 @@ BAD_INPUTS = [
     Bad("a damaged manifest", RUN, ("manifest.json is damaged", "Remove it and run again; clips are kept"),
         put("results/stub-v1/manifest.json", '{"protocol": {')),
     Bad("a manifest of another kind", RUN, ("manifest.json is damaged",), put("results/stub-v1/manifest.json", "[]")),
+    Bad("pruned is a list", "prune run=results/stub-v1 yes=true", ("manifest.json is damaged (its pruned",),
+        manifest(pruned=[])),
+    Bad("a system is a number", "score protocol=stub", ("manifest.json is damaged (its systems",),
+        manifest(systems={"stub0": 3})),
+    Bad("an engine that is a function", f"{GENERATE} engine=os:getcwd", ("engine 'os:getcwd' cannot be made", "local")),
+    Bad("an engine that reads", f"{GENERATE} engine=json:loads", ("engine 'json:loads' cannot be made",)),
+    Bad("an engine that makes none", f"{GENERATE} engine=builtins:str", ("'builtins:str' makes no engine",)),
+    Bad("an engine without a module", f"{GENERATE} engine=:x", ("engine ':x' cannot be imported",)),
+    Bad("a label that is the manifest", BAD, ("'manifest.json' is no folder name",),
+        protocol(systems=[{"model": "stub0", "label": "manifest.json"}])),
+    Bad("a label that is the scores", BAD, ("'Scores.jsonl' is no folder name",),
+        protocol(systems=[{"model": "stub0", "label": "Scores.jsonl"}])),
+    Bad("a label that is the cache", BAD, ("'cache' is no folder name",),
+        protocol(systems=[{"model": "stub0", "label": "cache"}])),
+    Bad("another seed for the judges", "score protocol=stub seed=7",
+        ("not those asked for", "generation.seed=0 (now 7)", "4 of stub0, 4 of stub1", "magnet-eval generate")),
+    Bad("other seconds for the judges", "score protocol=stub protocol.prompts.seconds=0.2",
+        ("not those asked for", "prompts.seconds=0.1 (now 0.2)")),
     Bad("results that are a file", f"{GENERATE} results=captions.jsonl",
         ("cannot write captions.jsonl", "results=FOLDER")),
     Bad("a folder that is no run", "report run=real", ("real is no run folder",)),

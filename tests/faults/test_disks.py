@@ -9,8 +9,9 @@ from pathlib import Path
 
 import faults_world
 import pytest
+from pipeline_fakes import Chords
 
-from magnet_eval import pipeline
+from magnet_eval import config, pipeline
 from magnet_eval.cli import main
 
 
@@ -116,6 +117,65 @@ def test_another_model_is_said_with_its_setting(home, capsys, caplog):
     assert main(["generate", "protocol=stub"]) == 0
     (said,) = [record.message for record in caplog.records if "was made with" in record.message]
     assert "stub1: noise=0.07" in said and "(now 0.08" in said and "stub0" not in said
+
+
+def test_other_texts_are_said_and_the_old_audio_stays_until_the_new_is_there(home, capsys, caplog, monkeypatch):
+    assert main(["run", "protocol=stub"]) == 0
+    run = pipeline.RunFolder("results/stub-v1")
+    old = {path: path.read_bytes() for path in run.path.glob("*/audio/*")}
+    captions = home / "captions.jsonl"
+    captions.write_text(captions.read_text().replace("melody", "tune", 3))
+    monkeypatch.setattr(Chords, "generate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.generate(stub())
+    (said,) = [record.message for record in caplog.records if "are made anew" in record.message]
+    assert said.startswith("results/stub-v1 holds other clips. Clips of other texts or settings are made anew")
+    assert "3 of stub0, 3 of stub1" in said
+    assert {path: path.read_bytes() for path in run.path.glob("*/audio/*")} == old
+    assert not run.scores() and not run.clip_scores() and len(run.all_clips("stub1")) == 3
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+
+def stub(**options):
+    return config.Run(config.load_protocol("stub"), **options)
+
+
+def test_clips_of_two_seeds_are_never_scored_together(home, capsys, monkeypatch):
+    monkeypatch.setenv("FAKE_CRASH_AT", "-1")
+    pipeline.generate(stub())
+    monkeypatch.setattr(Chords, "generate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.generate(stub(seed=1))
+    assert main(["score", "protocol=stub"]) == 2
+    assert "generation.seed=1 (now 0)" in capsys.readouterr().err
+    assert main(["score", "protocol=stub", "seed=1"]) == 2
+    assert "holds no clip to score" in capsys.readouterr().err
+
+
+def test_scores_go_with_their_clips_and_others_stay(home, capsys):
+    assert main(["run", "protocol=stub"]) == 0
+    run = pipeline.RunFolder("results/stub-v1")
+    mine = [row for row in run.scores() if row.system == "stub0" and row.versus != "stub1"]
+    model = home / "models" / "stub1.yaml"
+    model.write_text(model.read_text().replace("0.07", "0.08"))
+    assert main(["generate", "protocol=stub"]) == 0
+    assert run.scores() == mine
+    assert {row.system for row in run.clip_scores()} == {"stub0"}
+    assert main(["generate", "protocol=stub", "seed=1"]) == 0
+    capsys.readouterr()
+    assert main(["report", "protocol=stub"]) == 0
+    assert not run.scores() and "FAD" not in capsys.readouterr().out
+
+
+def test_a_clip_made_again_as_it_was_keeps_its_scores(home, capsys):
+    assert main(["run", "protocol=stub"]) == 0
+    before = faults_world.state(home)
+    (home / "results/stub-v1/stub0/audio/p000001.wav").unlink()
+    assert main(["generate", "protocol=stub"]) == 0
+    assert faults_world.state(home) == before
 
 
 def test_fewer_systems_and_prompts_are_no_change(home, capsys, caplog):
