@@ -8,43 +8,69 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from magnet_eval.lookup import UserError
-from magnet_eval.store import TEMPORARY, DiskError, write_atomic
+from magnet_eval.places import check, is_url
+from magnet_eval.store import TEMPORARY, DiskError, write_atomic, writing
 
 INDEX = ".mirror.json"
+PULLING = ".pulling"  # locked while a copy is brought up to date
 RENAMING = ("file", "local", "sftp", "ssh", "hdfs", "smb", "ftp")  # others show a file whole or not at all anyway
 VERSIONS = ("ETag", "etag", "mtime", "created", "LastModified", "last_modified")  # what tells a file from a later one
 
 
-def is_url(place: str) -> bool:
-    """Whether a place is a URL, not a path."""
-    return "://" in place
+def here(place: str, wanted: Callable[[str], bool] | None = None) -> str:
+    """A path itself; of a URL's file or folder the path of its copy here, brought up to date.
 
-
-def here(place: str) -> str:
-    """A path itself; of a URL's file or folder the path of its copy here, brought up to date."""
-    if not is_url(place):
+    Data have copies of their own, in which no run works. ``wanted`` chooses by name what of a folder is fetched.
+    """
+    if not is_url(check("path", place)):
         return place
-    mirror = Mirror(place, home_of(place))
+    place = place.rstrip("/")
+    home = home_of(place, "data")
+    mirror = Mirror(place, home, wanted)
     with errors(place):
         is_file = mirror.fs.isfile(mirror.root)
     if is_file:
-        mirror = Mirror(place.rpartition("/")[0], home_of(place).parent, only=place.rpartition("/")[2])
-    if not mirror.pull():
+        mirror = Mirror(place.rpartition("/")[0], home.parent, home.name.__eq__)
+    with alone(mirror.path):
+        n_files = mirror.pull()
+    if not n_files:
         raise UserError(f"there is nothing at {place}. Check the URL.")
-    return str(home_of(place))
+    return str(home)
 
 
-def home_of(url: str) -> Path:
+def here_with(place: str, names: Callable[[Path], Callable[[str], bool]]) -> str:
+    """``here`` of a file that speaks of files beside it: ``names`` says of its copy which of them are fetched too."""
+    path = here(place)
+    if is_url(place) and Path(path).is_file():
+        with alone(Path(path).parent):
+            Mirror(place.rpartition("/")[0], Path(path).parent, names(Path(path))).pull()
+    return path
+
+
+def home_of(url: str, kind: str = "mirror") -> Path:
     """Where the copy of a URL is: a folder for what it lies in, and its own name."""
     parent, _, name = url.rstrip("/").rpartition("/")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     name = name if PurePosixPath(name).name == name and name != ".." else "root"
-    return cache / "magnet_eval" / "mirror" / hashlib.sha256(parent.encode()).hexdigest()[:16] / name
+    return cache / "magnet_eval" / kind / hashlib.sha256(parent.encode()).hexdigest()[:16] / name
+
+
+@contextlib.contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Waits until no other process of this machine brings a copy up to date, and keeps others waiting."""
+    import fcntl
+
+    with writing(path):
+        path.mkdir(parents=True, exist_ok=True)
+        file = (path / PULLING).open("a")
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @contextlib.contextmanager
@@ -66,9 +92,9 @@ def errors(url: str) -> Iterator[None]:
 class Mirror:
     """A folder of a store and its copy on this disk."""
 
-    def __init__(self, url: str, path: Path, only: str = "") -> None:
-        """``only``: one file of the folder. Raises UserError on a URL of no known kind."""
-        self.url, self.path, self.only = url.rstrip("/"), path, only
+    def __init__(self, url: str, path: Path, wanted: Callable[[str], bool] | None = None) -> None:
+        """``wanted`` chooses files of the folder by name. Raises UserError on a URL of no known kind."""
+        self.url, self.path, self.wanted = url.rstrip("/"), path, wanted or bool
         with errors(url):
             from fsspec.core import url_to_fs
 
@@ -76,7 +102,10 @@ class Mirror:
         self.root = root.rstrip("/")
 
     def pull(self) -> int:
-        """Makes the copy equal to the store; how many files there are. Raises DiskError if it cannot."""
+        """Makes the copy equal to the store; how many files there are. Raises DiskError if it cannot.
+
+        What the store lacks is removed here, so nobody else may be at work in the copy.
+        """
         index = self.index()
         with errors(self.url):
             there = self.listing()
@@ -85,9 +114,10 @@ class Mirror:
                 if index.get(name) != [version, *stamp(path)]:
                     self.download(name)
                     index[name] = [version, *stamp(path)]
-            for name in set() if self.only else set(self.files()) - set(there):
-                (self.path / name).unlink()
-        self.keep_index({name: entry for name, entry in index.items() if self.only or name in there})
+            gone = {name for name in {*index, *self.files()} - set(there) if self.wanted(name)}
+            for name in gone:
+                (self.path / name).unlink(missing_ok=True)
+        self.keep_index({name: entry for name, entry in index.items() if name not in gone})
         return len(there)
 
     def push(self) -> None:
@@ -117,7 +147,7 @@ class Mirror:
             name = PurePosixPath(path.removeprefix(self.root).removeprefix("/"))
             if name.is_absolute() or ".." in name.parts or "\0" in path or not path.startswith(f"{self.root}/"):
                 raise UserError(f"{self.url} holds {path[:80]!r}, which leads out of the folder. Remove it there.")
-            if not name.name.startswith(".") and self.only in ("", str(name)):
+            if not name.name.startswith(".") and self.wanted(str(name)):
                 found[str(name)] = version_of(info)
         return found
 

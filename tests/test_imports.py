@@ -14,6 +14,7 @@ LAYERS = [  # a module may import from its own layer and those above it in this 
     {
         "records",
         "lookup",
+        "places",
         "audio",
         "resample",
         "numerics",

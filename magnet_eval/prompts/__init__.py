@@ -16,6 +16,7 @@ from typing import Any
 
 from magnet_eval import config, mirror
 from magnet_eval.lookup import UserError, load
+from magnet_eval.prompts.beside import beside
 from magnet_eval.prompts.idlists import keep
 from magnet_eval.records import Prompt
 
@@ -58,7 +59,8 @@ def find(settings: config.Reference, seconds: float) -> list[Prompt]:
     """Everything of the source that the settings choose. Raises UserError on a choice that the source does not know."""
     read = load(SOURCES, settings.source, "prompt source")
     places = {name: getattr(settings, name) for name in ("path", "audio", "ids")}
-    here: dict[str, Any] = {name: mirror.here(place) for name, place in places.items() if place}
+    fetch = {"path": lambda place: mirror.here_with(place, beside)}
+    here: dict[str, Any] = {name: fetch.get(name, mirror.here)(place) for name, place in places.items() if place}
     settings = replace(settings, **here)
     known = inspect.signature(read).parameters
     given = {name: getattr(settings, name) for name in CHOICES if getattr(settings, name) is not None}
