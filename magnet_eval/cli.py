@@ -1,18 +1,22 @@
 """magnet-eval VERB key=value ...: verbs to functions, mistakes to one line, nothing else.
 
-Exit codes: 0 done, 1 a bug of ours (with its traceback), 2 a mistake in what was asked, 130 stopped by Ctrl-C.
+Exit codes: 0 done, 1 a bug of ours (with its traceback), 2 a mistake in what was asked, 130 stopped by Ctrl-C, 143 by
+SIGTERM, as a machine that is taken away announces it; both end cleanly.
 stdout is for the answer; logs and bars go to stderr. Nothing heavy is imported until a verb needs it.
 """
 
 import dataclasses
 import logging
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from magnet_eval import options
+from magnet_eval import options, places
 from magnet_eval.config import Run
 from magnet_eval.lookup import UserError, load, nearest, unknown
 from magnet_eval.study import options as study
@@ -110,16 +114,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     logging.getLogger("magnet_eval").setLevel(logging.INFO)
     try:
-        dispatch(words)
+        with ending_cleanly():
+            dispatch(words)
     except UserError as error:
         if os.environ.get(TRACE) == "1":
             raise
         print(visible("magnet-eval: " + " ".join(str(error).split())), file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("magnet-eval: stopped; the same command goes on from here.", file=sys.stderr)
-        return 130
+        return 143 if isinstance(stop, Terminated) else 130
     return 0
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came: to all code the same as Ctrl-C."""
+
+
+@contextmanager
+def ending_cleanly() -> Iterator[None]:
+    """Within it SIGTERM raises Terminated, once: what is being put in order then is not disturbed by a second one."""
+    process = os.getpid()
+
+    def stop(number: int, frame: Any) -> None:
+        signal.signal(number, signal.SIG_IGN if os.getpid() == process else signal.SIG_DFL)
+        if os.getpid() == process:
+            raise Terminated
+        os.kill(os.getpid(), number)  # a forked child ends as if there were no handler
+
+    if threading.current_thread() is not threading.main_thread():  # Python takes handlers from no other
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
 
 
 def dispatch(words: list[str]) -> None:
@@ -158,6 +188,7 @@ def execute(name: str, words: list[str]) -> None:
     words = ["json=true" if word == "--json" else word for word in words]
 
     def act(chosen: Any) -> None:
+        places.check_options(name, chosen)
         print(visible(load(FUNCTIONS, name, "verb")(chosen)))
 
     if any(word.startswith("-") for word in words):

@@ -12,9 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from magnet_eval import config, zoo
+from magnet_eval import config, places, zoo
 from magnet_eval.lookup import UserError, check, nearest
-from magnet_eval.mirror import is_url
 from magnet_eval.typed import typed
 
 GROUPS: dict[str, Callable[[str], Any]] = {"model": config.load_model, "protocol": config.load_protocol}
@@ -46,8 +45,7 @@ def hydra_main(options: type[Any], arguments: Sequence[str], act: Callable[[Any]
     """Hydra's own entry, for its flags (-m, --cfg, --info, --shell-completion); ``act`` gets each job's options."""
     if "-m" in arguments or "--multirun" in arguments:
         check_arguments(options, [word for word in arguments if not word.startswith("-")])
-        if any(word.startswith("results=") and is_url(word) for word in arguments):
-            raise UserError("a sweep needs results=FOLDER on a disk; with results=URL start its points one by one.")
+        check_places(arguments)
     with hydra_errors(), _process(["magnet-eval", *arguments], {"HYDRA_FULL_ERROR": "1"}):
         import hydra
         from hydra.core.hydra_config import HydraConfig
@@ -65,6 +63,15 @@ def hydra_main(options: type[Any], arguments: Sequence[str], act: Callable[[Any]
         job.__module__ = "__main__"
         register(options)
         hydra.main(version_base="1.3", config_path=None, config_name=options.__name__.lower())(job)()
+
+
+def check_places(arguments: Sequence[str]) -> None:
+    """Raises UserError on a wrong place in the words of a sweep, for which Hydra makes folders before all else."""
+    for name, _, value in (word.partition("=") for word in arguments):
+        if name == "results" and places.is_url(value):
+            raise UserError("a sweep needs results=FOLDER on a disk; with results=URL start its points one by one.")
+        if name in ("results", "reports"):
+            places.check(name, value.strip("'\""), url=False)
 
 
 def register(options: type[Any]) -> None:

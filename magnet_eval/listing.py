@@ -5,10 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from magnet_eval import config
+from magnet_eval import config, mirror, places
 from magnet_eval.lookup import UserError
 from magnet_eval.options import ListOptions
 from magnet_eval.table import table
+
+SHOWN = ("manifest.json", "prompts.jsonl", "scores.jsonl")  # the files of a run that its line in the list is made of
 
 
 def listing(chosen: ListOptions) -> str:
@@ -81,9 +83,13 @@ def metrics(chosen: ListOptions) -> list[dict[str, Any]]:
 
 
 def runs(chosen: ListOptions) -> list[dict[str, Any]]:
-    """Every run folder below the results folder, those of sweeps included."""
+    """Every run folder below the results folder, those of sweeps included; of a store only what is shown is fetched."""
     from magnet_eval.report.runs import runs as found
 
+    if places.is_url(chosen.results):
+        copy = mirror.here(chosen.results, lambda name: name.rpartition("/")[2] in SHOWN)
+        url = chosen.results.rstrip("/")
+        return [{**row, "run": f"{url}/{Path(row['run']).relative_to(copy).as_posix()}"} for row in found(Path(copy))]
     if not Path(chosen.results).is_dir():
         raise UserError(
             f"there is no folder {chosen.results}; name another with results=FOLDER, or make a run first: "

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from magnet_eval import config, engines, generators, remote, scoring, stale
+from magnet_eval import config, engines, generators, places, remote, scoring, stale
 from magnet_eval.clips import BrokenModel, ClipMaker
 from magnet_eval.environment import command, environment
 from magnet_eval.generators import files
@@ -102,7 +102,7 @@ def refuse_others(protocol: config.Protocol, folder: RunFolder) -> None:
 def folder_of(settings: config.Run) -> RunFolder:
     """The run folder of a run's protocol; where results is a URL, its copy here, as it is there now."""
     protocol = settings.protocol
-    return remote.run_folder(f"{settings.results.rstrip('/')}/{protocol.name}-v{protocol.version}")
+    return remote.run_folder(places.join(settings.results, f"{protocol.name}-v{protocol.version}"))
 
 
 def description(

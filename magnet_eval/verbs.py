@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from magnet_eval import config, remote
+from magnet_eval import config, mirror, places, remote
 from magnet_eval.config import Generation, Protocol, Run
 from magnet_eval.lookup import UserError, load
 from magnet_eval.options import (
@@ -84,7 +84,7 @@ def compare(chosen: CompareOptions) -> str:
     from magnet_eval import comparison
 
     assert chosen.runs  # CompareOptions has checked them
-    out = remote.run_folder(f"{chosen.results.rstrip('/')}/{chosen.name}")
+    out = remote.run_folder(places.join(chosen.results, chosen.name))
     with bar() as progress:
         comparison.compare(chosen.runs, out, chosen.systems, progress)
     return _answer(chosen, out, _report(chosen, out))
@@ -96,7 +96,7 @@ def data(chosen: DataOptions) -> str:
 
     assert chosen.dataset and chosen.out  # DataOptions has checked them
     dataset = load(DATASETS, chosen.dataset, "dataset")
-    entries = datasets.read(dataset, chosen.csv, chosen.split)
+    entries = datasets.read(dataset, mirror.here(chosen.csv or ""), chosen.split)
     out = Path(chosen.out).expanduser()
     with bar() as progress:
         if chosen.action == "download":

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from magnet_eval import places
 from magnet_eval.lookup import UserError, unknown
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -59,9 +60,11 @@ def find(value: str) -> Path:
 
     Where there is none, the place among the shipped models where it would be.
     """
+    if value:
+        places.check("a part of a model", value, url=False)
     path = Path(value).expanduser()
-    places = [path] if path.is_absolute() else [*(home / path for home in folders("models")), Path.cwd() / path]
-    here = next((place for place in places if place.exists()), None)
+    homes = [path] if path.is_absolute() else [*(home / path for home in folders("models")), Path.cwd() / path]
+    here = next((place for place in homes if place.exists()), None)
     return here or cached(value) or (path if path.is_absolute() else root() / "models" / path)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from magnet_eval import audio, config
+from magnet_eval import audio, config, places
 from magnet_eval.generators import Generation
 from magnet_eval.lookup import UserError
 from magnet_eval.records import Prompt
@@ -43,6 +43,7 @@ def folder_of(model: config.Model) -> Path:
         raise UserError(
             f"model {model.name or 'files'} needs folder: give the folder of audio files, e.g. folder=clips."
         )
+    places.check(f"folder of model {model.name or 'files'}", model.folder, url=False)
     folder = Path(model.folder) if Path(model.folder).is_dir() else model.find(model.folder)
     if not folder.is_dir():
         raise UserError(f"no folder {model.folder} with audio files. Check folder: of model {model.name or 'files'}.")
