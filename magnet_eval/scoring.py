@@ -21,6 +21,7 @@ from magnet_eval.lookup import UserError
 from magnet_eval.metrics import Metric
 from magnet_eval.metrics.control import TextControl, text_control
 from magnet_eval.metrics.estimate import Difference, Estimate, difference, estimate
+from magnet_eval.metrics.record import TEXTUAL
 from magnet_eval.progress import Progress
 from magnet_eval.prompts import read_prompts, read_reference
 from magnet_eval.records import ClipScore, Embeddings, Score, is_people
@@ -85,12 +86,25 @@ def check(protocol: config.Protocol) -> None:
             raise UserError(f"metric {metric.name} ({metric.preset}): {wrong}")
     if any(metric.needs in REAL_SETS for metric in chosen):
         read_reference(protocol.reference)
-    paired = next((metric for metric in chosen if metric.has_reference and metric.needs not in REAL_SETS), None)
-    if paired and not any(prompt.reference for prompt in read_prompts(protocol.prompts)):
+    check_prompts(chosen, protocol.prompts)
+
+
+def check_prompts(chosen: Sequence[Metric], source: config.Prompts) -> None:
+    """Raises UserError on a metric that needs a real clip of a prompt, or tags, where no prompt has them."""
+    paired = [metric for metric in chosen if metric.has_reference and metric.needs not in REAL_SETS]
+    tagged = [metric for metric in chosen if metric.needs == "tags"]
+    prompts = read_prompts(source) if paired or tagged else []
+    if paired and not any(prompt.reference for prompt in prompts):
         raise UserError(
-            f"metric {paired.name} ({paired.preset}) compares each clip with the real one of its prompt, and no prompt "
-            "has one. Prepare the data set with its audio: magnet-eval data prepare."
+            f"metric {paired[0].name} ({paired[0].preset}) compares each clip with the real one of its prompt, and no "
+            "prompt has one. Prepare the data set with its audio: magnet-eval data prepare."
         )
+    for metric in tagged:
+        if not any(metric.tags_of(prompt.tags) for prompt in prompts):
+            raise UserError(
+                f"metric {metric.name} ({metric.preset}) holds each clip against the tags of its prompt, and no prompt "
+                f"has any of these: {', '.join(metric.tags)}. Take prompts of the source tiny, or leave the metric out."
+            )
 
 
 def named(embedder: str, options: Sequence[tuple[str, Any]]) -> str:
@@ -193,7 +207,7 @@ class Scorer:
                 sides = (systems[label], systems[versus], against)
                 compared[label, versus] = self.computed(Difference, metric, label, sides, difference)
         self.add_differences(metric, compared)
-        if metric.needs == "text" and against:
+        if metric.needs in TEXTUAL and against:
             self.control(metric, systems, against)
 
     def control(self, metric: Metric, systems: Mapping[str, list[Item]], texts: list[Item]) -> None:
@@ -220,6 +234,8 @@ class Scorer:
         """What a metric holds clips against: real clips, those of the same prompts, captions, or nothing (None)."""
         if metric.needs == "text":
             return [Item(prompt.id, prompt.text) for prompt in self.prompts]
+        if metric.needs == "tags":
+            return self.tagged(metric)
         if not metric.has_reference:
             return None
         items = []
@@ -235,6 +251,16 @@ class Scorer:
                     items.append(Item(prompt.id, content, path))
                 else:
                     self.fail("reference", prompt.id, f"{path} is not the file that data prepare found; prepare again")
+        return items
+
+    def tagged(self, metric: Metric) -> list[Item]:
+        """All tags of each prompt that has one of the metric's."""
+        items = []
+        for prompt in self.prompts:
+            if metric.tags_of(prompt.tags):
+                items.append(Item(prompt.id, json.dumps(dict(prompt.tags), sort_keys=True)))
+            else:
+                self.fail("", prompt.id, f"{metric.label} needs one of the tags {', '.join(metric.tags)}")
         return items
 
     def without(self, failed: Mapping[Item, str], label: str, items: list[Item]) -> list[Item]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 EMBEDDERS = {
     "musicnn": "magnet_eval.embedders.musicnn:MusicnnEmbedder",
     "clap_tiny": "magnet_eval.embedders.clap_tiny:ClapTinyEmbedder",
+    "attributes_tiny": "magnet_eval.embedders.attributes_tiny:AttributesEmbedder",
     "clap": "magnet_eval.embedders.clap:ClapEmbedder",
     "clap_laion": "magnet_eval.embedders.clap_laion:LaionClapEmbedder",
     "encodec": "magnet_eval.embedders.encodec_frames:EncodecEmbedder",

@@ -1,17 +1,20 @@
 """The metrics: pure NumPy functions, and one record each that says what they need and how they are read.
 
-To add one: a function in a module of this folder, and a record (see record.py) in tiny.py or published.py. A metric may
-have several presets, that is named numerics; where none is named, its first one is taken.
+To add one: a function in a module of this folder, and a record (see record.py) in tiny.py, attributes.py or
+published.py. A metric may have several presets, that is named numerics; where none is named, its first one is taken.
 """
 
 from magnet_eval import lookup
 from magnet_eval.lookup import UserError, check, unknown
+from magnet_eval.metrics.attributes import TAGGED
 from magnet_eval.metrics.published import PUBLISHED
 from magnet_eval.metrics.record import NEEDS as NEEDS
 from magnet_eval.metrics.record import Metric as Metric
 from magnet_eval.metrics.tiny import TINY
 
-PRESETS: dict[tuple[str, str], Metric] = {(metric.name, metric.preset): metric for metric in (*TINY, *PUBLISHED)}
+PRESETS: dict[tuple[str, str], Metric] = {
+    (metric.name, metric.preset): metric for metric in (*TINY, *TAGGED, *PUBLISHED)
+}
 METRICS: dict[str, Metric] = {}  # each with its first preset
 for (_name, _), _metric in PRESETS.items():
     METRICS.setdefault(_name, _metric)

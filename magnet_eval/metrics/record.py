@@ -10,6 +10,7 @@ The kinds, by ``needs``:
 - ``reference_pairs``: ``fn(generated [n, d], reference [n, d]) -> [n]``, likewise, row by row;
 - ``reference_segments``: the same for the frames of two clips; the mean of its frames is a clip's score;
 - ``text``: ``fn(audio [n, d], text [n, d]) -> [n]``, one mean embedding per clip;
+- ``tags``: likewise, the texts being the tags of the prompts, as JSON;
 - ``clip``: ``fn(audio [n, d]) -> [n]``, likewise.
 """
 
@@ -21,9 +22,10 @@ from magnet_eval.numerics import Front
 
 NEEDS = (
     "reference_set", "reference_limit", "reference_rows", "rows",
-    "reference_pairs", "reference_segments", "text", "clip",
+    "reference_pairs", "reference_segments", "text", "tags", "clip",
 )  # fmt: skip
-PER_CLIP = ("reference_pairs", "reference_segments", "text", "clip")
+PER_CLIP = ("reference_pairs", "reference_segments", "text", "tags", "clip")
+TEXTUAL = ("text", "tags")  # what a prompt says: it can be shuffled
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Metric:
     best: float | None  # the score of a clip set against itself; None where there is no such thing
     unit: str = ""
     tiny: bool = False  # judged by a small offline network; labelled so wherever it is shown
+    tags: tuple[str, ...] = ()  # of a prompt: it needs at least one of them
     columns: slice = field(default_factory=lambda: slice(None))  # of the embedding that it looks at
     options: Mapping[str, Any] = field(default_factory=dict)  # of the embedder: framing, weights
     comparable: bool = True  # whether the difference of two systems has a test of its own
@@ -57,3 +60,7 @@ class Metric:
     def has_reference(self) -> bool:
         """Whether real clips are needed."""
         return self.needs.startswith("reference")
+
+    def tags_of(self, tags: Mapping[str, str]) -> dict[str, str]:
+        """Those of a prompt's tags that it holds a clip against."""
+        return {name: value for name, value in tags.items() if name in self.tags}
