@@ -35,7 +35,7 @@ def compose(options: type[Any], arguments: Sequence[str]) -> Any:
         import hydra
         from omegaconf import OmegaConf
 
-        register(options)
+        register(options, arguments)
         with hydra.initialize(version_base="1.3", config_path=None):
             composed = hydra.compose(options.__name__.lower(), list(arguments))
         return typed(options, OmegaConf.to_container(composed, resolve=True))
@@ -74,19 +74,25 @@ def check_places(arguments: Sequence[str]) -> None:
             places.check(name, value.strip("'\""), url=False)
 
 
-def register(options: type[Any]) -> None:
-    """Tells Hydra the zoo and the options of one verb. A zoo file with a mistake in it matters only when chosen."""
+def register(options: type[Any], arguments: Sequence[str] | None = None) -> None:
+    """Tells Hydra the options of one verb and the zoo, or the part of it that ``arguments`` name: the rest takes time.
+
+    A zoo file with a mistake in it matters only when chosen.
+    """
     from hydra.core.config_store import ConfigStore
 
     store = ConfigStore.instance()
+    values = defaults(options)
     for group, load in GROUPS.items():
-        for name in zoo.names(f"{group}s"):
+        store.repo.pop(group, None)  # what an earlier command of this process named
+        words = [word.partition("=")[2] for word in arguments or () if word.startswith(f"{group}=")]
+        known = zoo.names(f"{group}s")
+        for name in known if arguments is None else {values.get(group), *words} & {*known}:
             try:
                 node = node_of(load(name))
             except UserError:
                 node = {}
             store.store(group=group, name=name, node=node)
-    values = defaults(options)
     groups = [{group: values.pop(group)} for group in GROUPS if group in values]
     node = {"defaults": [*groups, *HYDRA_DEFAULTS, "_self_"], "hydra": SWEEP, **values}
     store.store(name=options.__name__.lower(), node=node)
@@ -178,6 +184,13 @@ def hydra_errors() -> Iterator[None]:
             raise UserError(f"{text.partition(' full_key')[0]}. To add a key, put + before it: +KEY=...") from error
         raise UserError(
             f"{text} Text with , : = or brackets in it needs quotes of its own: 'key=[\"a, b\"]'."
+        ) from error
+    except RuntimeError as error:  # submitit's
+        if "srun" not in str(error):
+            raise
+        raise UserError(
+            "hydra/launcher=submitit_slurm found no srun here; start the sweep where sbatch and srun are, or on this "
+            "machine alone with hydra/launcher=joblib."
         ) from error
 
 
