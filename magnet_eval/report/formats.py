@@ -15,7 +15,7 @@ import pandas as pd
 
 from magnet_eval.lookup import UserError
 from magnet_eval.records import Score
-from magnet_eval.report import ablation, people, published, speed_tables, tables
+from magnet_eval.report import ablation, controllability, people, published, speed_tables, tables
 from magnet_eval.report.data import Data, load
 from magnet_eval.report.provenance import provenance
 from magnet_eval.store import RunFolder, write_atomic
@@ -45,6 +45,11 @@ def titled(data: Data) -> Iterator[tuple[str, str, tables.Table]]:
     """The tables that have rows: title, heading of the first column, table."""
     yield "Quality", "System", tables.quality(data)
     yield "Differences", "Difference", tables.comparisons(data.comparisons)
+    yield (
+        "Does the score measure what it says? Spearman's rank correlation",
+        "System",
+        controllability.evidence(data)[0],
+    )
     yield "People", "System", people.means(data)
     yield "People, differences", "Difference", tables.comparisons([row for row in data.people if row.versus])
     if changed := ablation.find(data):

@@ -129,7 +129,16 @@ def audio_note(n_beside: int) -> str:
 
 def evidence(data: Data) -> dict[str, Any]:
     """Sentences, tables and figures, by their names in the template."""
-    from magnet_eval.report import breakdown, decoding_order, figures, people, published, summary, tables
+    from magnet_eval.report import (
+        breakdown,
+        controllability,
+        decoding_order,
+        figures,
+        people,
+        published,
+        summary,
+        tables,
+    )
 
     metrics = list(dict.fromkeys(row.metric for row in data.quality if row.better))
     tradeoffs = [figure for name in metrics if (figure := figures.quality_latency(data, name)) is not None]
@@ -144,6 +153,7 @@ def evidence(data: Data) -> dict[str, Any]:
         "plain_tags": plain_tags,
         "published": published.beside(data),
         "comparisons": tables.comparisons(data.comparisons),
+        "controllability": controllability.evidence(data),
         "people": (said := people.evidence(data)),
         **speed_evidence(data),
         "tradeoffs": tradeoffs,
@@ -166,6 +176,7 @@ def sections(data: Data, found: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("ablation", "Ablation", found["ablation"]),
         ("published", "Published", found["published"]),
         ("comparisons", "Comparisons", found["comparisons"].rows),
+        ("controllability", "Controllability", found["controllability"][0].rows),
         ("people", "What people say", found["people"]),
         ("speed", "Speed", data.speed),
         ("tradeoff", "Quality and latency", found["tradeoffs"]),

@@ -170,6 +170,21 @@ def clap(kitchen: Kitchen, minutes: float) -> dict:
     )  # fmt: skip
 
 
+def attributes(kitchen: Kitchen, minutes: float) -> dict:
+    """What hears the composer's attributes, in renders and in what the codec makes of their tokens."""
+    from transformers import EncodecModel
+
+    from magnet_eval.training import attributes as parts
+
+    codec = EncodecModel.from_pretrained(kitchen.out / "codec").float().eval()
+    heard = {}
+    for split, n in (("train", parts.CLIPS), ("valid", None)):
+        sounds = parts.chunks(kitchen.load(split)[0][:n]), parts.rebuilt(codec, kitchen.codes(split)[:n])
+        heard[split] = dict(zip(("as rendered", "as decoded"), map(parts.listen, sounds), strict=True))
+    pieces, held_out = kitchen.load("train")[1][: parts.CLIPS], kitchen.load("valid")[1]
+    return parts.train(heard["train"], pieces, heard["valid"], held_out, kitchen.out / "attributes", kitchen.seed)
+
+
 def reference(kitchen: Kitchen, minutes: float) -> dict:
     """The test clips as FLAC with their plain captions: the embedded reference set."""
     import soundfile
@@ -197,6 +212,7 @@ STEPS: dict[str, Callable[[Kitchen, float], dict]] = {
     "musicgen": _language("autoregressive"),
     "hybrid": _language("hybrid"),
     "clap": clap,
+    "attributes": attributes,
     "reference": reference,
 }
 SOUND_STEPS = ("data", "text", "tokens", "codec", "magnet", "reference")
