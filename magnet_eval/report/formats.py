@@ -15,7 +15,7 @@ import pandas as pd
 
 from magnet_eval.lookup import UserError
 from magnet_eval.records import Score
-from magnet_eval.report import ablation, controllability, people, published, speed_tables, tables
+from magnet_eval.report import ablation, controllability, findings, people, published, speed_tables, tables, variants
 from magnet_eval.report.data import Data, load
 from magnet_eval.report.provenance import provenance
 from magnet_eval.store import RunFolder, write_atomic
@@ -54,6 +54,9 @@ def titled(data: Data) -> Iterator[tuple[str, str, tables.Table]]:
     yield "People, differences", "Difference", tables.comparisons([row for row in data.people if row.versus])
     if changed := ablation.find(data):
         yield f"Ablation of {changed.model}", "System", ablation.settings_table(data, changed)
+    yield "Variants, over seeds", "Variant", variants.table(data)
+    for tested in findings.evidence(data):
+        yield f"{tested.claim} ({tested.source}). {tested.outcome}", "Difference", tested.table
     if beside := published.beside(data):
         yield "Beside published numbers", "System", published.table(beside)
     for batch in data.batches:

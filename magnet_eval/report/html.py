@@ -174,6 +174,8 @@ def sections(data: Data, found: Mapping[str, Any]) -> list[tuple[str, str]]:
     every = (
         ("quality", "Quality", found["quality"].rows),
         ("ablation", "Ablation", found["ablation"]),
+        ("variants", "Variants", found["variants"].rows),
+        ("findings", "Findings", found["findings"]),
         ("published", "Published", found["published"]),
         ("comparisons", "Comparisons", found["comparisons"].rows),
         ("controllability", "Controllability", found["controllability"][0].rows),
@@ -203,16 +205,20 @@ def absent(data: Data, found: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def quality_evidence(data: Data, metrics: list[str]) -> dict[str, Any]:
     """Figures of the quality section, those of an ablation in its order."""
-    from magnet_eval.report import ablation, distributions, figures
+    from magnet_eval.report import ablation, distributions, figures, findings, variants
 
     found = ablation.find(data)
+    trained = variants.groups(data)
     ranked = dict.fromkeys(row.metric for row in data.quality if row.better)
     return {
-        "quality_figures": [] if found else [figures.quality(data, name) for name in metrics],
+        "quality_figures": [] if found or trained else [figures.quality(data, name) for name in metrics],
         "clip_figures": [shown for name in ranked if (shown := distributions.clip_scores(data, name)) is not None],
         "ablation": found,
         "ablation_table": ablation.settings_table(data, found) if found else None,
         "ablation_figures": ablation.figures(data, found) if found else [],
+        "variants": variants.table(data),
+        "variant_figures": variants.figures(data),
+        "findings": findings.evidence(data),
     }
 
 

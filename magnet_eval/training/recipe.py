@@ -35,6 +35,7 @@ class Kitchen:
     seed: int = 0
     max_steps: int | None = None  # of each language model and of the judge; None: as many as the minutes allow
     task: Task = MUSIC
+    tokens: str = "tokens"  # folder below ``work``
 
     @property
     def data(self) -> Path:
@@ -49,9 +50,13 @@ class Kitchen:
         """Audio int16 [n, 80,000] and the pieces of one split."""
         return dataset.load(self.data, split, self.task)
 
+    def codes_file(self, split: str) -> Path:
+        """Where the tokens of one split are."""
+        return self.work / self.tokens / f"{split}.pt"
+
     def codes(self, split: str) -> torch.Tensor:
         """Tokens of one split: int16 [n, 4, 125]."""
-        return torch.load(self.work / "tokens" / f"{split}.pt", weights_only=True)
+        return torch.load(self.codes_file(split), weights_only=True)
 
     def corpus(self, split: str) -> "Corpus":
         """Tokens and captions of one split."""
@@ -132,7 +137,7 @@ def codec(kitchen: Kitchen, minutes: float) -> dict:
         "decoder_polish_steps": fitting.polish(times["polish"]),
         "encoder_steps": fitting.encoder(latents, times["encoder"]),
     }
-    parts.save_codec(model, kitchen.out / "codec")
+    parts.save_codec(model, latents, kitchen.out / "codec")
     held_out, _ = kitchen.load("valid")
     return steps | parts.held_out_figures(model, held_out, kitchen.codes("valid"))
 
