@@ -87,7 +87,7 @@ def register(options: type[Any], arguments: Sequence[str] | None = None) -> None
         store.repo.pop(group, None)  # what an earlier command of this process named
         words = [word.partition("=")[2] for word in arguments or () if word.startswith(f"{group}=")]
         known = zoo.names(f"{group}s")
-        for name in known if arguments is None else {values.get(group), *words} & {*known}:
+        for name in known if arguments is None else sorted({str(values.get(group)), *words} & {*known}):
             try:
                 node = node_of(load(name))
             except UserError:
