@@ -10,8 +10,9 @@ import io
 import json
 import logging
 import zipfile
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain
@@ -29,6 +30,7 @@ from magnet_eval.records import Embeddings
 from magnet_eval.store import DiskError, content_key, file_hash, write_atomic
 
 log = logging.getLogger(__name__)
+AHEAD = 4  # groups of clips for each thread that are begun before the first is asked for
 Named = tuple[str, tuple[tuple[str, Any], ...]]  # an embedder and its options
 
 
@@ -109,11 +111,51 @@ def side_by_side(embedder: Any) -> Iterator[Callable[..., Iterable[Any]]]:
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     pool = ThreadPoolExecutor(n_threads)
+
+    def in_order(do: Callable[[Any], Any], groups: Iterable[Any]) -> Iterator[Any]:
+        waiting: deque[Future[Any]] = deque()  # the pool's own map would take in all groups at once
+        for group in groups:
+            waiting.append(pool.submit(do, group))
+            if len(waiting) > AHEAD * n_threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
     try:
-        yield pool.map
+        yield in_order
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(n_threads)
+
+
+class Pending:
+    """Contents that are being embedded, by their file in the cache."""
+
+    def __init__(self) -> None:
+        """Nothing yet."""
+        self.begun: dict[Path, list[Item]] = {}
+        self.reasons: dict[Path, str] = {}  # of contents that cannot be embedded
+        self.late: dict[Item, str] = {}  # items of such a content that came after it
+
+    def begin(self, path: Path, item: Item) -> list[Item]:
+        """The items of a content, to which more may come while it is embedded."""
+        self.begun[path] = [item]
+        return self.begun[path]
+
+    def joins(self, path: Path, item: Item) -> bool:
+        """Whether an item's content is being embedded, or cannot be, by which the item is dealt with."""
+        if path in self.begun:
+            self.begun[path].append(item)
+        elif path in self.reasons:
+            self.late[item] = self.reasons[path]
+        return path in self.begun or path in self.reasons
+
+    def end(self, path: Path, reason: str) -> dict[Item, str]:
+        """The items of a content that could not be embedded."""
+        items = self.begun.pop(path)
+        if reason:
+            self.reasons[path] = reason
+        return dict.fromkeys(items, reason) if reason else {}
 
 
 class EmbeddingCache:
@@ -165,28 +207,48 @@ class EmbeddingCache:
         return self.cache / f"{content_key(item.content, self.card(hearing).fingerprint, how)}.npz"
 
     def ensure(self, hearing: Hearing, items: Iterable[Item]) -> dict[Item, str]:
-        """Embeds whatever is not in the cache yet. Returns the items that cannot be embedded, with the reason."""
-        missing: dict[Path, list[Item]] = {}  # items of one content are one piece of work
-        for item in dict.fromkeys(items):
-            missing.setdefault(self.path(hearing, item), []).append(item)
-        missing = {path: same for path, same in missing.items() if not path.is_file()}
-        if not missing:
+        """Embeds whatever is not in the cache yet. Returns the items that cannot be embedded, with the reason.
+
+        ``items``, which may be very many, are gone through several times and never held.
+        """
+        what, n_missing = f"embed with {hearing.embedder}", self.n_missing(hearing, items)
+        if not n_missing:
             return {}
-        what, failed = f"embed with {hearing.embedder}", dict[Item, str]()
-        self.progress(what, 0, len(missing))
-        texts = [same for same in missing.values() if same[0].path is None]
-        clips = [same for same in missing.values() if same[0].path is not None]
+        self.progress(what, 0, n_missing)
+        pending, failed, done = Pending(), dict[Item, str](), 0
+        texts = self.groups(hearing, (item for item in items if item.path is None), 1, pending)
         size = getattr(self.embedder(hearing), "batch", 1)
-        groups = [clips[start : start + size] for start in range(0, len(clips), size)]
-        attempt, done = partial(self.attempt, hearing), 0
+        clips = self.groups(hearing, (item for item in items if item.path is not None), size, pending)
+        attempt = partial(self.attempt, hearing)
         with side_by_side(self.embedder(hearing)) as map_clips:
             # tokenizers are not safe in threads
-            for reasons in chain(map(attempt, [[same] for same in texts]), map_clips(attempt, groups)):
+            for reasons in chain(map(attempt, texts), map_clips(attempt, clips)):
                 for item, reason in reasons.items():
-                    failed |= dict.fromkeys(missing[self.path(hearing, item)], reason) if reason else {}
+                    failed |= pending.end(self.path(hearing, item), reason)
                 done += len(reasons)
-                self.progress(what, done, len(missing))
-        return failed
+                self.progress(what, done, n_missing)
+        return failed | pending.late
+
+    def n_missing(self, hearing: Hearing, items: Iterable[Item]) -> int:
+        """How many contents are not in the cache."""
+        paths = (self.path(hearing, item) for item in items)
+        keys = np.fromiter((int(path.stem[:16], 16) for path in paths if not path.is_file()), np.uint64)
+        return len(np.unique(keys))
+
+    def groups(
+        self, hearing: Hearing, items: Iterable[Item], size: int, pending: "Pending"
+    ) -> Iterator[list[list[Item]]]:
+        """What is to be embedded, ``size`` contents at a time; items of one content are one piece of work."""
+        group = []
+        for item in items:
+            path = self.path(hearing, item)
+            if not pending.joins(path, item) and not path.is_file():
+                group.append(pending.begin(path, item))
+                if len(group) == size:
+                    yield group
+                    group = []
+        if group:
+            yield group
 
     def attempt(self, hearing: Hearing, group: Sequence[Sequence[Item]]) -> dict[Item, str]:
         """Embeds one item of each content: why it cannot be, "" if it can. One that fails takes no other along."""

@@ -7,7 +7,7 @@ from (audio, references, embedder, numerics), so that nothing is computed twice 
 import itertools
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ import numpy as np
 from magnet_eval import config, embedders, inspection, metrics, speed, stats
 from magnet_eval.embedders import sources
 from magnet_eval.embedding import Card, EmbeddingCache, Hearing, Item
+from magnet_eval.judged import Joined, PerClip, Result, Sounds
 from magnet_eval.lookup import UserError
 from magnet_eval.metrics import Metric
 from magnet_eval.metrics.control import TextControl, text_control
@@ -24,8 +25,8 @@ from magnet_eval.metrics.estimate import Difference, Estimate, difference, estim
 from magnet_eval.metrics.record import TEXTUAL
 from magnet_eval.progress import Progress
 from magnet_eval.prompts import read_prompts, read_reference
-from magnet_eval.records import ClipScore, Embeddings, Score, is_people
-from magnet_eval.store import DiskError, RunFolder, content_key, file_hash, ids_hash, write_atomic
+from magnet_eval.records import Clip, Embeddings, Score, is_people
+from magnet_eval.store import DiskError, RunFolder, content_key, file_hash, write_atomic
 
 log = logging.getLogger(__name__)
 T = TypeVar("T", Estimate, Difference, TextControl)
@@ -47,8 +48,9 @@ def score(protocol: config.Protocol, folder: RunFolder, progress: Progress) -> b
     for metric in chosen:
         scorer.score(metric)
     folder.replace_scores(scorer.rows, is_quality)
-    people = [row for row in folder.clip_scores() if is_people(row)]
-    folder.write_clip_scores([*scorer.clip_rows, *people])
+    people = [row for row in folder.each_clip_score() if is_people(row)]
+    rows = itertools.chain.from_iterable(found.rows() for found in scorer.clip_rows)
+    folder.write_clip_scores(itertools.chain(rows, people))
     folder.set_failures("score", scorer.failures)
     folder.update_manifest(
         checks=scorer.inspect(),
@@ -127,7 +129,7 @@ class Scorer:
         self.embedding = EmbeddingCache(folder.cache, progress, protocol.generation.device)
         self.prompts = folder.prompts()
         self.rows: list[Score] = []
-        self.clip_rows: list[ClipScore] = []
+        self.clip_rows: list[PerClip] = []
         self.failures: list[dict[str, str]] = []
         self.warnings: list[str] = []
         self.has_worked = False
@@ -135,16 +137,18 @@ class Scorer:
         if not any(self.clips.values()):
             raise UserError(f"{folder.path} holds no clip to score. Make some first: magnet-eval generate.")
 
-    def clips_of(self, label: str) -> list[Item]:
+    def clips_of(self, label: str) -> Sounds:
         """A system's clips; one whose file is gone or altered is a failure."""
-        items = []
+        return Sounds(self.folder.path, self.intact(label))
+
+    def intact(self, label: str) -> Iterator[Clip]:
+        """A system's clips whose file is as it was; the others are failures."""
         for clip in self.folder.clips(label):
             path = self.folder.path / clip.path
             if path.is_file() and file_hash(path) == clip.sha256:
-                items.append(Item(clip.prompt_id, clip.sha256, path, generated=True))
+                yield clip
             else:
                 self.fail(label, clip.prompt_id, f"{path} is gone or was altered; run generate to make it again")
-        return items
 
     def inspect(self) -> dict[str, dict[str, Any]]:
         """What is odd about the clips of each system that has odd ones."""
@@ -188,9 +192,8 @@ class Scorer:
 
     def score(self, metric: Metric) -> None:
         """Adds the rows of one metric, every system's."""
-        against = self.against(metric)
-        clips = itertools.chain.from_iterable(self.clips.values())
-        failed = self.embedding.ensure(Hearing.of(metric), [*(against or []), *clips])
+        against: Sequence[Item] | None = self.against(metric)
+        failed = self.embedding.ensure(Hearing.of(metric), Joined(against or [], *self.clips.values()))
         against = against and self.without(failed, "reference", against)
         systems = {label: self.without(failed, label, items) for label, items in self.clips.items()}
         for label, items in systems.items():
@@ -198,19 +201,18 @@ class Scorer:
             if found:
                 self.warn_of_few(metric, label, found)
                 self.add(metric, label, found, floor=found.floor, params=self.params(metric, against))
-                self.clip_rows += [
-                    ClipScore(label, name, metric.name, value, metric.preset) for name, value in found.per_clip.items()
-                ]
-        compared = {}
+                self.clip_rows.append(PerClip(label, metric.name, metric.preset, found.per_clip))
+        compared: dict[tuple[str, str], Result | None] = {}
         for label, versus in self.pairs() if metric.comparable else ():
             if systems[label] and systems[versus]:
                 sides = (systems[label], systems[versus], against)
-                compared[label, versus] = self.computed(Difference, metric, label, sides, difference)
+                apart = self.computed(Difference, metric, label, sides, difference)
+                compared[label, versus] = Result.of(apart) if apart else None
         self.add_differences(metric, compared)
         if metric.needs in TEXTUAL and against:
             self.control(metric, systems, against)
 
-    def control(self, metric: Metric, systems: Mapping[str, list[Item]], texts: list[Item]) -> None:
+    def control(self, metric: Metric, systems: Mapping[str, Sequence[Item]], texts: Sequence[Item]) -> None:
         """Adds each system's score with shuffled captions, and what its own captions score above that."""
         shuffled = replace(metric, name=metric.name + SUFFIX, label=f"{metric.label}, {SHUFFLED}", better="")
         captions = {item.id: item.content for item in texts}
@@ -223,8 +225,9 @@ class Scorer:
 
         found = {}
         for label, items in systems.items():
-            result = found[label, SHUFFLED] = self.computed(TextControl, shuffled, label, (items, texts), compute)
+            result = self.computed(TextControl, shuffled, label, (items, texts), compute)
             if result:
+                found[label, SHUFFLED] = Result.of(result)
                 value, low, high = result.shuffled
                 plain = Estimate(value, low, high, result.ids)
                 self.add(shuffled, label, plain, params={"control": True, "embedder": metric.embedder})
@@ -263,15 +266,22 @@ class Scorer:
                 self.fail("", prompt.id, f"{metric.label} needs one of the tags {', '.join(metric.tags)}")
         return items
 
-    def without(self, failed: Mapping[Item, str], label: str, items: list[Item]) -> list[Item]:
+    def without(self, failed: Mapping[Item, str], label: str, items: Sequence[Item]) -> Sequence[Item]:
         """The items that could be embedded; the others are failures of ``label``."""
+        if not failed:
+            return items
         for item in items:
             if item in failed:
                 self.fail(label, item.id, failed[item])
         return [item for item in items if item not in failed]
 
     def computed(
-        self, kind: type[T], metric: Metric, label: str, sides: Sequence[list[Item] | None], compute: Callable[..., T]
+        self,
+        kind: type[T],
+        metric: Metric,
+        label: str,
+        sides: Sequence[Sequence[Item] | None],
+        compute: Callable[..., T],
     ) -> T | None:
         """``compute(metric, *embeddings, rng)``, from the cache where it is known; None, and a failure, if it fails."""
         if not sides[0]:
@@ -286,7 +296,7 @@ class Scorer:
         except (OSError, ValueError, TypeError):
             pass  # not computed yet, or damaged
         try:
-            if any(side == [] for side in sides):
+            if any(side is not None and not side for side in sides):
                 raise UserError(f"nothing to compare clips with: no {metric.needs.replace('_', ' ')} at hand")
             embeddings = [None if side is None else self.embedding.embeddings(hearing, side) for side in sides]
             result = compute(metric, *embeddings, np.random.default_rng(SEED))
@@ -309,36 +319,35 @@ class Scorer:
             if versus == self.baseline or {label, versus} <= set(compete)
         ]
 
-    def add_differences(
-        self, metric: Metric, found: Mapping[tuple[str, str], Difference | TextControl | None], **more: Any
-    ) -> None:
+    def add_differences(self, metric: Metric, found: Mapping[tuple[str, str], Result | None], **more: Any) -> None:
         """Adds rows of differences of (system, versus), their p-values adjusted for the number of them."""
         results = {pair: result for pair, result in found.items() if result is not None}
         p_values = stats.holm([result.p_value for result in results.values()])
         for ((label, versus), result), p_value in zip(results.items(), p_values, strict=True):
             self.add(metric, label, result, versus=versus, p_value=p_value, **more)
 
-    def add(self, metric: Metric, label: str, found: Estimate | Difference | TextControl, **more: Any) -> None:
+    def add(self, metric: Metric, label: str, found: Estimate | Result, **more: Any) -> None:
         """Adds one row."""
+        result = found if isinstance(found, Result) else Result.of(found)
         row = Score(
             protocol=self.protocol.name,
             version=self.protocol.version,
             system=label,
             metric=metric.name,
             label=metric.label,
-            value=found.value,
+            value=result.value,
             unit=metric.unit,
             better=metric.better,
-            n=len(found.ids),
-            low=found.low,
-            high=found.high,
-            ids_hash=ids_hash(found.ids),
+            n=result.n,
+            low=result.low,
+            high=result.high,
+            ids_hash=result.ids_hash,
             preset=metric.preset,
             **more,
         )
         self.rows.append(row)
 
-    def params(self, metric: Metric, against: list[Item] | None) -> dict[str, Any]:
+    def params(self, metric: Metric, against: Sequence[Item] | None) -> dict[str, Any]:
         """What a row was computed with; ``weights`` says whether the network is the published one (see sources.py)."""
         found: dict[str, Any] = {"embedder": metric.embedder}
         if against and metric.needs.startswith("reference_"):

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 LEVEL = 0.95
-BLOCK = 2**20  # resampled clips at a time: what a draw of thousands of resamples holds in memory
+BLOCK = 2**17  # resampled clips at a time: what a draw of thousands of resamples holds in memory
 
 
 def resampled_counts(n: int, n_resamples: int, rng: np.random.Generator) -> Iterator[np.ndarray]:

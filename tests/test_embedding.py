@@ -110,6 +110,15 @@ def test_a_clip_that_fails_is_named_with_its_twins_and_the_others_are_kept(cache
 
 
 @pytest.mark.parametrize("kind", [Ear, Ears])
+def test_a_twin_long_after_what_failed_fails_too_and_is_not_tried(cache_of, clips, kind):
+    cache = cache_of(kind)
+    audio.write(clips[0].path, np.ones(100), RATE)
+    loud, twin = (Item(name, file_hash(clips[0].path), clips[0].path) for name in ("clip0", "twin"))
+    assert cache.ensure(HEARING, [loud, *clips[1:], *clips[1:], twin]) == {loud: "too loud", twin: "too loud"}
+    assert cache.embedder(HEARING).n_clips == 12
+
+
+@pytest.mark.parametrize("kind", [Ear, Ears])
 def test_a_full_disk_ends_it(cache_of, clips, kind, monkeypatch):
     cache = cache_of(kind)
     before = torch.get_num_threads()

@@ -6,16 +6,19 @@ thousand of them are one matrix product. Conventions as in ``frechet``; memory i
 in float64, and a few times BUDGET.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
 from magnet_eval.metrics.frechet import MIN_FRAMES, gaussian, root_sum, root_trace
 
-Scores = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]  # (frames, owner, weights [r, n]) -> scores [r]
+# (frames, owner, weights [r, n]: an array, or rows made when asked for) -> scores [r]
+Scores = Callable[[np.ndarray, np.ndarray, Any], np.ndarray]
 
 BUDGET = 2**26  # bytes of the weighted moments at a time
-WEIGHTS = 2**21  # of them at a time in a product
+WEIGHTS = 2**21  # of them in a product, whose last rows are summed up in another order than the others
+PART = 2**18  # of those at a time, in multiples of 48 rows: by smaller parts a product is summed up in another order
 PACKING = 120  # to form a clip's second moments takes as long as to add them up so often
 
 
@@ -41,14 +44,14 @@ def frechet_of_clips(reference: np.ndarray, *, ddof: int = 1, epsilon: float = 0
         frames = frames @ spread  # (m, k)
         step = max(1, BUDGET // max(1, 4 * spread.shape[1] ** 2))
         found = []
-        for rows in np.array_split(np.asarray(weights), -(-len(weights) // step)):
+        for rows in _parts(weights, -(-len(weights) // step)):
             totals = _weighted(rows, sizes)
             if totals.min() < MIN_FRAMES:
                 raise ValueError(f"a Fréchet distance needs at least {MIN_FRAMES} frames, got {totals.min():g}")
             means = _weighted(rows, sums) / totals[:, None]  # (r, d), from ``centre``
             traces = (_weighted(rows, squares) - totals * (means**2).sum(axis=1)) / (totals - ddof)
             offsets = ((means + centre - base.mean) ** 2).sum(axis=1)
-            roots = _root_traces(frames, sizes, rows, means @ spread, totals - ddof, added)
+            roots = _root_traces(frames, sizes, rows, means @ spread, totals, ddof, added)
             found.append(offsets + base_trace + traces - 2 * roots)
         return np.concatenate(found)
 
@@ -60,8 +63,8 @@ def by_clip(frames: np.ndarray, owner: np.ndarray, weights: np.ndarray) -> tuple
 
     Raises ValueError for a NaN or an infinity, a clip without frames, or shapes that do not fit.
     """
-    frames, owner, weights = np.asarray(frames), np.asarray(owner), np.asarray(weights)
-    if frames.ndim != 2 or weights.ndim != 2 or owner.shape != frames.shape[:1] or not len(weights):
+    frames, owner = np.asarray(frames), np.asarray(owner)
+    if frames.ndim != 2 or len(weights.shape) != 2 or owner.shape != frames.shape[:1] or not len(weights):
         shapes = f"{frames.shape}, {owner.shape} and {weights.shape}"
         raise ValueError(f"frames must be [m, d], their clips [m] and weights [r, n], got {shapes}")
     if not np.isfinite(frames).all():
@@ -77,13 +80,14 @@ def _root_traces(
     sizes: np.ndarray,
     weights: np.ndarray,
     means: np.ndarray,
-    divisors: np.ndarray,
+    totals: np.ndarray,
+    ddof: int,
     added: np.ndarray,
 ) -> np.ndarray:
     """Tr((S1 S2)^(1/2)) of each weighting, from frames projected to [m, k] and their weighted means [r, k]."""
-    k = projected.shape[1]
+    k, divisors = projected.shape[1], totals - ddof
     if len(projected) < len(sizes) * (1 + PACKING / len(weights)):  # few frames a clip, or few weightings at a time
-        counts = np.repeat(weights, sizes, axis=1)  # (r, m)
+        counts = np.repeat(np.asarray(weights), sizes, axis=1)  # (r, m)
         return np.array(
             [
                 root_trace(np.vstack([(projected[kept] - mean) * np.sqrt(count[kept] / divisor)[:, None], added]))
@@ -93,9 +97,9 @@ def _root_traces(
     lower = np.tril_indices(k)
     moments = _weighted_moments(projected, sizes, weights, np.ravel_multi_index(lower, (k, k)))
     roots, full, fixed = np.empty(len(weights)), np.zeros((k, k)), added.T @ added
-    for i, (mean, divisor) in enumerate(zip(means, divisors, strict=True)):
+    for i, (mean, total, divisor) in enumerate(zip(means, totals, divisors, strict=True)):
         full[lower] = moments[i] / divisor
-        roots[i] = root_sum(full - np.outer(mean, mean) * (weights[i] @ sizes / divisor) + fixed)
+        roots[i] = root_sum(full - np.outer(mean, mean) * (total / divisor) + fixed)
     return roots
 
 
@@ -104,16 +108,32 @@ def _weighted_moments(frames: np.ndarray, sizes: np.ndarray, weights: np.ndarray
     total = np.zeros((len(weights), len(lower)))
     block = min(len(sizes), max(1, BUDGET // max(1, 32 * len(lower))))
     products, square = np.empty((block, len(lower))), np.empty((frames.shape[1],) * 2)
-    clips = np.split(frames, np.cumsum(sizes)[:-1])
-    for start in range(0, len(clips), block):
-        part = clips[start : start + block]
-        for row, clip in zip(products, part, strict=False):
+    if block < len(sizes):
+        weights = np.asarray(weights)  # all are gone through for every block
+    ends = np.cumsum(sizes)
+    for start in range(0, len(sizes), block):
+        part = slice(start, min(start + block, len(sizes)))
+        for row, end, size in zip(products, ends[part], sizes[part], strict=False):
+            clip = frames[end - size : end]
             np.take(np.matmul(clip.T, clip, out=square), lower, out=row, mode="clip")
-        total += _weighted(weights[:, start : start + block], products[: len(part)])
+        total += _weighted(weights if block >= len(sizes) else weights[:, part], products[: part.stop - start])
     return total
 
 
 def _weighted(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
     """``weights [r, n] @ values [n, ...]``: a product takes its weights as float64, so not all of them at once."""
-    parts = np.array_split(weights, -(-weights.size // WEIGHTS))
-    return np.concatenate([part.astype(np.float64) @ values for part in parts])
+    n_weights = weights.shape[0] * weights.shape[1]
+    step = 48 * -(-PART // (48 * weights.shape[1]))
+    found = []
+    for part in _parts(weights, -(-n_weights // WEIGHTS)):
+        starts = [*range(0, len(part) - step, step)] or [0]
+        for start, end in zip(starts, [*starts[1:], len(part)], strict=True):  # the last has the rest with it
+            found.append(np.asarray(part[start:end]).astype(np.float64) @ values)
+    return np.concatenate(found)
+
+
+def _parts(weights: np.ndarray, n: int) -> Iterator[np.ndarray]:
+    """The rows in ``n`` parts of much the same length, the longer ones first."""
+    size, longer = divmod(len(weights), n)
+    ends = np.cumsum([size + 1] * longer + [size] * (n - longer)).tolist()
+    return (weights[start:end] for start, end in zip([0, *ends], ends, strict=False))

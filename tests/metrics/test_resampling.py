@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from magnet_eval import stats
+from magnet_eval.metrics import resampling
 from magnet_eval.metrics.clip_stats import frechet_of_clips
 from magnet_eval.metrics.frechet import frechet_to
 from magnet_eval.metrics.kernel import kernel_of_clips, kernel_to
@@ -107,3 +108,40 @@ def test_refuses_too_few_clips():
         bootstrap(scores, *system(n=1), rng())
     with pytest.raises(ValueError, match="the same clips of both systems, got 4 and 5"):
         paired_difference(scores, system(n=4), system(n=5), rng())
+
+
+@pytest.mark.parametrize("n", [2, 5, 8])
+def test_counts_take_half_a_byte_and_come_back_as_they_were(n):
+    rng = np.random.default_rng(0)
+    whole = rng.integers(0, 16, (6, n))
+    whole[2, 1], whole[3, 0] = 16, 100  # do not fit
+    counts = resampling.Counts(6, n)
+    for place, row in enumerate(whole):
+        counts[place] = row
+    assert (counts[0:6] == whole).all() and (counts[2:4] == whole[2:4]).all() and len(counts[4:4]) == 0
+    assert counts.cells.nbytes == 6 * ((n + 1) // 2)
+
+
+def test_weights_of_two_systems_are_those_of_the_whole_table():
+    rng = np.random.default_rng(0)
+    counts, coins = resampling.Counts(4, 5), resampling.Counts(3, 5)
+    first = rng.integers(0, 4, (4, 5)), rng.integers(0, 2, (3, 5))
+    for table, rows in zip((counts, coins), first, strict=True):
+        for place, row in enumerate(rows):
+            table[place] = row
+    upper = np.block([[first[0], 0 * first[0]], [first[1], 1 - first[1]]])
+    whole = np.vstack([upper, np.roll(upper, 5, axis=1)])
+    weights = resampling.swaps(counts, coins)
+    assert weights.shape == whole.shape and (np.asarray(weights) == whole).all()
+    assert (np.asarray(weights[3:12][2:6]) == whole[5:9]).all()
+
+
+@pytest.mark.parametrize(("n", "d", "per_clip"), [(30, 8, 1), (40, 6, 8)])
+def test_rows_made_when_asked_for_score_as_the_whole_table(n, d, per_clip):
+    rng = np.random.default_rng(0)
+    frames, owner = rng.normal(size=(n * per_clip, d)), np.repeat(np.arange(n), per_clip)
+    counts = resampling.Counts(500, n)
+    resampling._count(counts, np.random.default_rng(1))
+    rows = resampling.Weights(lambda start, stop: counts[start:stop], counts.shape)
+    for scores in (frechet_of_clips(rng.normal(size=(50, d))), kernel_of_clips(rng.normal(size=(50, d)))):
+        assert (scores(frames, owner, rows) == scores(frames, owner, counts[0:500])).all()
