@@ -75,6 +75,15 @@ def test_another_batch_size_remakes_what_it_changes(calls, tmp_path):
     assert bytes_of(folder) == bytes_of(make(tmp_path / "fresh", batch=3)[0])
 
 
+def test_clips_of_another_batch_size_are_known_before_they_go(calls, tmp_path):
+    folder, maker = make(tmp_path)
+    assert maker.outdated(PROMPTS) == {}
+    before = bytes_of(folder)
+    maker.settings = config.Generation(batch=3, device="cpu")
+    assert maker.outdated(PROMPTS) == {f"p{i}": True for i in range(2, 12)}
+    assert bytes_of(folder) == before
+
+
 def test_another_text_remakes_its_batch(calls, tmp_path):
     make(tmp_path)
     calls.clear()
