@@ -36,8 +36,9 @@ def compose(options: type[Any], arguments: Sequence[str]) -> Any:
         from omegaconf import OmegaConf
 
         register(options, arguments)
+        words = [f"++{word}" if word.startswith("protocol.metrics=") else word for word in arguments]  # new names too
         with hydra.initialize(version_base="1.3", config_path=None):
-            composed = hydra.compose(options.__name__.lower(), list(arguments))
+            composed = hydra.compose(options.__name__.lower(), words)
         return typed(options, OmegaConf.to_container(composed, resolve=True))
 
 

@@ -27,7 +27,7 @@ LAYERS = [  # a module may import from its own layer and those above it in this 
         "table",
         "terminal",
     },
-    {"typed", "decoding", "presets", "zoo", "model", "config"},
+    {"typed", "decoding", "presets", "zoo", "ablation", "model", "config"},
     {"store", "mirror", "remote", "prompts", "generators", "embedders", "speed"},
     {
         "changes",

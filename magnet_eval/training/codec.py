@@ -197,6 +197,18 @@ def tokenise(audio: np.ndarray, latents: Latents, books: torch.Tensor) -> torch.
     return torch.cat([quantise(latents(chunk), books) for chunk in chunks(audio)])
 
 
+def bigram_cross_entropy(train: torch.Tensor, valid: torch.Tensor) -> list[float]:
+    """Nats per held-out token [n, 4, frames] given the one before it, by codebook; an unseen pair backs off to one."""
+    found = []
+    for k in range(train.shape[1]):
+        one = torch.bincount(train[:, k].flatten(), minlength=CODES).double().clamp_min(0.5)
+        pairs = (train[:, k, :-1] * CODES + train[:, k, 1:]).flatten()
+        two = torch.bincount(pairs, minlength=CODES**2).reshape(CODES, CODES).double()
+        chance = (two + one / one.sum()) / (two.sum(1, keepdim=True) + 1)
+        found.append(round(-chance[valid[:, k, :-1], valid[:, k, 1:]].log().mean().item(), 3))
+    return found
+
+
 def save_codec(codec: EncodecModel, latents: Latents, folder: Path) -> None:
     """Writes the codec in half precision, in transformers' format, and beside it the latents that its tokens are of."""
     state = {

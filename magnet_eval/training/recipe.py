@@ -103,8 +103,10 @@ def tokens(kitchen: Kitchen, minutes: float) -> dict:
 
 
 def unigram(kitchen: Kitchen) -> dict:
-    """Counts of every token in the training set: the control that each model must beat."""
+    """Counts of every token in the training set, and what one token says of the next: what each model must beat."""
     from safetensors.torch import save_file
+
+    from magnet_eval.training.codec import bigram_cross_entropy
 
     codes = kitchen.codes("train").long()
     counts = torch.stack([torch.bincount(codes[:, k].flatten(), minlength=256) for k in range(codes.shape[1])])
@@ -112,7 +114,10 @@ def unigram(kitchen: Kitchen) -> dict:
     save_file({"counts": counts}, kitchen.out / "unigram" / "counts.safetensors")
     share = counts.double() / counts.sum(1, keepdim=True)
     entropy = -(share * share.clamp_min(1e-12).log()).sum(1)
-    return {"unigram_cross_entropy": [round(value, 3) for value in entropy.tolist()]}
+    return {
+        "unigram_cross_entropy": [round(value, 3) for value in entropy.tolist()],
+        "held_out_bigram_cross_entropy": bigram_cross_entropy(codes, kitchen.codes("valid").long()),
+    }
 
 
 CODEC_SHARES = {"rough": 0.35, "fine": 0.15, "polish": 0.25, "encoder": 0.25}  # of the codec's time

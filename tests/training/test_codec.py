@@ -1,6 +1,7 @@
 """The codec's parts: latents that do not see the future, k-means, residual quantiser."""
 
 import numpy as np
+import pytest
 import torch
 
 from magnet_eval.training import codec
@@ -53,3 +54,11 @@ def test_spectral_loss_is_zero_only_for_the_same():
     real = torch.randn(2, 8000, generator=torch.Generator().manual_seed(0))
     assert codec.spectral_loss(real, real) == 0
     assert codec.spectral_loss(0.5 * real, real) > 0.3
+
+
+def test_a_bigram_knows_what_follows():
+    cycle = torch.arange(400)[None, None].repeat(1, 4, 1) % 4  # 0 1 2 3 0 1 2 3 ...
+    known = codec.bigram_cross_entropy(cycle, cycle[..., :40])
+    assert max(known) < 0.02  # the next one is certain, but for the weight of a single guess
+    coin = torch.randint(2, (8, 4, 4000), generator=torch.Generator().manual_seed(0))
+    assert codec.bigram_cross_entropy(coin, coin) == pytest.approx([np.log(2)] * 4, abs=0.01)
