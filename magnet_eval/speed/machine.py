@@ -1,12 +1,13 @@
 """What a timing hangs on beside the system: torch's switches, and the state of the device at the time."""
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 from magnet_eval.speed.nvml import Gpu
 
-CPUINFO = Path("/proc/cpuinfo")
+CPUINFO, STAT = Path("/proc/cpuinfo"), Path("/proc/stat")
 
 
 def flags(device: str) -> dict[str, Any]:
@@ -46,9 +47,26 @@ def attention() -> list[str]:
     return [name for name, is_on in enabled.items() if is_on]
 
 
+def busy(seconds: float = 0.3) -> float:
+    """The share of the processors' time that is in use while this process sleeps; where unknown, by the load average.
+
+    The load average remembers the last minutes, and so what a run itself did before its timing began.
+    """
+    if not STAT.is_file():
+        return min(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+    def ticks() -> tuple[int, int]:
+        user, nice, system, idle, wait, *rest = map(int, STAT.read_text().splitlines()[0].split()[1:9])
+        return idle + wait, user + nice + system + idle + wait + sum(rest)
+
+    (idle, total), _ = ticks(), time.sleep(seconds)
+    idle_after, total_after = ticks()
+    return 1 - (idle_after - idle) / max(1, total_after - total)
+
+
 def state(gpu: Gpu | None) -> dict[str, Any]:
-    """Load, clock of the CPU, and of a GPU what NVML says."""
-    found: dict[str, Any] = {"load": round(os.getloadavg()[0], 2)}
+    """How busy others keep the machine, clock of the CPU, and of a GPU what NVML says."""
+    found: dict[str, Any] = {"busy": round(busy(), 2)}
     lines = CPUINFO.read_text(encoding="utf-8").splitlines() if CPUINFO.is_file() else []
     clocks = [float(line.partition(":")[2]) for line in lines if line.startswith("cpu MHz")]
     if clocks:

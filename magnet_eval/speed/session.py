@@ -1,7 +1,6 @@
 """One measurement, from loaded workers to timings and rows: the scenarios, the device's limits, energy."""
 
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
@@ -20,7 +19,7 @@ from magnet_eval.speed.worker import Failed, Worker
 from magnet_eval.store import content_key
 
 log = logging.getLogger(__name__)
-BUSY = 0.5  # load per core, before timing begins, that is worth a warning
+BUSY = 0.25  # share of the processors that others use before timing begins, that is worth a warning
 WINDOW = 10.0  # seconds over which energy is counted: many times the counter's 20 to 100 ms
 
 
@@ -117,11 +116,10 @@ class Session:
 
     def warnings(self) -> Iterator[str]:
         """What makes these timings doubtful: other work on the machine, a GPU that slowed itself down."""
-        cores = os.cpu_count() or 1
         for device, facts in self.devices.items():
-            load = (facts.get("before") or {}).get("load", 0.0)
-            if load > BUSY * cores:
-                yield f"the machine was busy when timing began: load average {load:g} on {cores} cores"
+            share = (facts.get("before") or {}).get("busy", 0.0)
+            if share > BUSY:
+                yield f"the machine was busy when timing began: other work used {share:.0%} of its processors"
             if reasons := (facts.get("after") or {}).get("during_calls", {}).get("throttled_by"):
                 yield f"{device} slowed itself down during calls: {', '.join(reasons)}"
 

@@ -227,11 +227,25 @@ def test_each_session_keeps_its_settings_as_long_as_a_system_of_it_is_there(fake
     assert sessions() == [("second", ["b"], [4]), ("third", ["a"], [1])]
 
 
-@pytest.mark.parametrize(("load", "warned"), [(0.1, False), (99.0, True)])
-def test_a_busy_machine_is_a_warning(fake, time_them, run, monkeypatch, load, warned):
-    monkeypatch.setattr("os.getloadavg", lambda: (load, load, load))
+@pytest.mark.parametrize(("share", "warned"), [(0.1, False), (0.61, True)])
+def test_a_busy_machine_is_a_warning(fake, time_them, run, monkeypatch, share, warned):
+    monkeypatch.setattr("magnet_eval.speed.machine.busy", lambda: share)
     time_them({"a": fake(1.0)}, batches=[1], repeats=1)
-    assert any("load average 99" in line for line in load_report(run).warnings) is warned
+    assert any("used 61% of its processors" in line for line in load_report(run).warnings) is warned
+
+
+def test_how_busy_the_machine_is_comes_from_the_ticks_between(monkeypatch, tmp_path):
+    from magnet_eval.speed import machine
+
+    stat = tmp_path / "stat"
+    stat.write_text("cpu  100 0 50 800 50 0 0 0 0 0\ncpu0 1 1 1 1\n")  # user nice system idle iowait irq softirq steal
+    monkeypatch.setattr(machine, "STAT", stat)
+    monkeypatch.setattr("time.sleep", lambda _: stat.write_text("cpu  130 0 60 855 55 0 0 0 0 0\n"))
+    assert machine.busy() == pytest.approx(0.4)  # 40 of 100 ticks were of use
+    monkeypatch.setattr(machine, "STAT", tmp_path / "none")
+    monkeypatch.setattr("os.getloadavg", lambda: (0.5, 0, 0))
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    assert machine.busy() == 0.25
 
 
 def test_a_call_that_sets_up_again_what_another_system_needed_does_not_count(fake, time_them, monkeypatch):
@@ -258,7 +272,7 @@ def test_facts_of_the_device_are_in_the_manifest(fake, time_them, run):
     found = run.manifest()["speed"][0]["devices"]["cpu"]
     assert run.manifest()["protocol"] == {"name": "quick", "version": 1}  # of a bench alone
     assert found["flags"]["threads"] >= 1 and "math" in found["flags"]["attention"]
-    assert found["before"]["load"] >= 0 and found["after"]["load"] >= 0
+    assert 0 <= found["before"]["busy"] <= 1 and 0 <= found["after"]["busy"] <= 1
 
 
 def test_decoders_timed_together_are_compared_and_go_stale_together(fake, time_them, run):
