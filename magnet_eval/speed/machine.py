@@ -59,7 +59,8 @@ def busy(seconds: float = 0.3) -> float:
         user, nice, system, idle, wait, *rest = map(int, STAT.read_text().splitlines()[0].split()[1:9])
         return idle + wait, user + nice + system + idle + wait + sum(rest)
 
-    (idle, total), _ = ticks(), time.sleep(seconds)
+    idle, total = ticks()
+    time.sleep(seconds)
     idle_after, total_after = ticks()
     return 1 - (idle_after - idle) / max(1, total_after - total)
 
