@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from magnet_eval import remote, scoring, speed
+from magnet_eval import metric_checks, remote, scoring, speed
 from magnet_eval.config import Protocol, check_label
 from magnet_eval.environment import command, environment
 from magnet_eval.lookup import UserError, check
@@ -76,7 +76,7 @@ def compare(
     for note in notes:
         log.warning("%s", note)
     protocol = joined(sources, entrants)
-    scoring.check(protocol)
+    metric_checks.check(protocol)
     with out.lock():
         clear(out)
         out.write_prompts(prompts)

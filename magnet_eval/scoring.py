@@ -14,17 +14,18 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from magnet_eval import config, embedders, inspection, metrics, speed, stats
+from magnet_eval import config, inspection, metrics, speed, stats
 from magnet_eval.embedders import sources
 from magnet_eval.embedding import Card, EmbeddingCache, Hearing, Item
 from magnet_eval.judged import Joined, PerClip, Result, Sounds
 from magnet_eval.lookup import UserError
+from magnet_eval.metric_checks import REAL_SETS, chosen_metrics
 from magnet_eval.metrics import Metric
 from magnet_eval.metrics.control import TextControl, text_control
 from magnet_eval.metrics.estimate import Difference, Estimate, difference, estimate
 from magnet_eval.metrics.record import TEXTUAL
 from magnet_eval.progress import Progress
-from magnet_eval.prompts import read_prompts, read_reference
+from magnet_eval.prompts import read_reference
 from magnet_eval.records import Clip, Embeddings, Score, is_people
 from magnet_eval.store import DiskError, RunFolder, content_key, file_hash, write_atomic
 
@@ -32,7 +33,6 @@ log = logging.getLogger(__name__)
 T = TypeVar("T", Estimate, Difference, TextControl)
 VERSION = 4  # of the statistics: raise it when a change of code changes a number but no metric's preset
 SEED = 0  # of every bootstrap and permutation
-REAL_SETS = ("reference_set", "reference_limit", "reference_rows")  # ``needs`` of those with all real clips
 SHUFFLED = "shuffled captions"  # what the text control is a difference to
 SUFFIX = "_shuffled"  # of the text control's metric
 
@@ -62,51 +62,6 @@ def score(protocol: config.Protocol, folder: RunFolder, progress: Progress) -> b
         baseline=scorer.baseline,
     )
     return scorer.has_worked
-
-
-def chosen_metrics(protocol: config.Protocol) -> list[Metric]:
-    """The metrics that a protocol names, one for each preset. Raises UserError on an unknown name or preset."""
-    chosen = []
-    for name, choice in protocol.metrics.items():
-        for preset in choice.preset or [""]:
-            metric = metrics.get(name, preset)
-            given = {"weights": choice.weights} if choice.weights else {}
-            chosen.append(replace(metric, options={**metric.options, **given}))
-    return chosen
-
-
-def check(protocol: config.Protocol) -> None:
-    """Raises UserError on an unknown metric or preset, or one whose network's weights or real clips are not here."""
-    chosen = chosen_metrics(protocol)
-    choices = [choice for choice in protocol.metrics.values() for _ in choice.preset or [""]]
-    for metric, choice in zip(chosen, choices, strict=True):
-        weights = metric.options.get("weights", "")
-        wrong = embedders.missing(metric.embedder, metric.options) or sources.mismatch(weights, choice.sha256)
-        source = sources.SOURCES.get(str(weights))
-        wrong = wrong or Hearing.of(metric).misfit(source.rate if source else None)
-        if wrong:
-            raise UserError(f"metric {metric.name} ({metric.preset}): {wrong}")
-    if any(metric.needs in REAL_SETS for metric in chosen):
-        read_reference(protocol.reference)
-    check_prompts(chosen, protocol.prompts)
-
-
-def check_prompts(chosen: Sequence[Metric], source: config.Prompts) -> None:
-    """Raises UserError on a metric that needs a real clip of a prompt, or tags, where no prompt has them."""
-    paired = [metric for metric in chosen if metric.has_reference and metric.needs not in REAL_SETS]
-    tagged = [metric for metric in chosen if metric.needs == "tags"]
-    prompts = read_prompts(source) if paired or tagged else []
-    if paired and not any(prompt.reference for prompt in prompts):
-        raise UserError(
-            f"metric {paired[0].name} ({paired[0].preset}) compares each clip with the real one of its prompt, and no "
-            "prompt has one. Prepare the data set with its audio: magnet-eval data prepare."
-        )
-    for metric in tagged:
-        if not any(metric.tags_of(prompt.tags) for prompt in prompts):
-            raise UserError(
-                f"metric {metric.name} ({metric.preset}) holds each clip against the tags of its prompt, and no prompt "
-                f"has any of these: {', '.join(metric.tags)}. Take prompts of the source tiny, or leave the metric out."
-            )
 
 
 def named(embedder: str, options: Sequence[tuple[str, Any]]) -> str:

@@ -23,9 +23,9 @@ from magnet_eval.table import table
 
 def run(chosen: Run) -> str:
     """The main job: generate, score, time, report; the table of scores and where the report is."""
-    from magnet_eval import pipeline, scoring
+    from magnet_eval import metric_checks, pipeline
 
-    scoring.check(chosen.protocol)  # now, not after an hour of generating
+    metric_checks.check(chosen.protocol)  # now, not after an hour of generating
     with bar() as progress:
         folder = pipeline.run(chosen, progress=progress)
         if chosen.protocol.speed:

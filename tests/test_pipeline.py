@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from magnet_eval import audio, config, pipeline, scoring
+from magnet_eval import audio, config, metric_checks, pipeline, scoring
 from magnet_eval.lookup import UserError
 from magnet_eval.metrics import METRICS, Metric, control
 from magnet_eval.metrics.alignment import cosine_score
@@ -347,7 +347,7 @@ def test_unknown_presets_and_missing_weights_are_one_line_and_no_clips_no_scores
         pipeline.score(wrong)
     wrong.protocol.metrics["fad_musicnn_tiny"] = config.MetricChoice(weights="nowhere.safetensors")
     with pytest.raises(UserError, match=r"metric fad_musicnn_tiny .*no weights nowhere\.safetensors"):
-        scoring.check(wrong.protocol)
+        metric_checks.check(wrong.protocol)
     with pytest.raises(UserError, match="magnet-eval generate"):
         pipeline.score(settings("elsewhere"))
 

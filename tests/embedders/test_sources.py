@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from magnet_eval import config, embedders, scoring, zoo
+from magnet_eval import config, embedders, metric_checks, zoo
 from magnet_eval.embedders import sources
 from magnet_eval.lookup import UserError
 
@@ -57,10 +57,10 @@ def test_a_hash_that_a_protocol_asks_for(weights, given, fits):
         metrics={"fad_vggish": config.MetricChoice(sha256=given)},
     )  # fmt: skip
     if fits:
-        scoring.check(protocol)
+        metric_checks.check(protocol)
     else:
         with pytest.raises(UserError, match="fad_vggish .* has sha256 .* the protocol asks for"):
-            scoring.check(protocol)
+            metric_checks.check(protocol)
 
 
 def test_a_hash_of_a_folder_is_refused(tmp_path):

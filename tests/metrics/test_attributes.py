@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from magnet_eval import audio, config, scoring
+from magnet_eval import audio, config, metric_checks
 from magnet_eval.embedders import music_features
 from magnet_eval.embedders.attributes_tiny import AttributesEmbedder
 from magnet_eval.lookup import UserError
@@ -120,5 +120,5 @@ def test_prompts_without_tags_are_refused(tmp_path):
     (tmp_path / "captions.jsonl").write_text(json.dumps({"id": "one", "text": "waltz"}) + "\n")
     source = config.Prompts(source="folder", path=str(tmp_path), seconds=5.0)
     with pytest.raises(UserError, match="tempo_tiny .* no prompt has any of these: bpm"):
-        scoring.check_prompts([get("clap_tiny"), get("tempo_tiny")], source)
-    scoring.check_prompts([get("clap_tiny")], source)
+        metric_checks.check_prompts([get("clap_tiny"), get("tempo_tiny")], source)
+    metric_checks.check_prompts([get("clap_tiny")], source)

@@ -193,7 +193,7 @@ def test_a_metric_of_ones_own(monkeypatch, tmp_path):
 
 
 def test_a_package_that_is_not_installed_is_asked_for_before_anything_is_made(monkeypatch):
-    from magnet_eval import config, embedders, scoring
+    from magnet_eval import config, embedders, metric_checks
 
     monkeypatch.setattr(embedders.importlib.util, "find_spec", lambda name: None)
     protocol = config.Protocol(
@@ -202,4 +202,4 @@ def test_a_package_that_is_not_installed_is_asked_for_before_anything_is_made(mo
         metrics={"clap_score": config.MetricChoice(["audiocraft-tf-package"])},
     )
     with pytest.raises(UserError, match=r"clap_laion needs a package of the extra reference, laion_clap. Say: make"):
-        scoring.check(protocol)
+        metric_checks.check(protocol)

@@ -9,7 +9,7 @@ from published_world import clip, write
 from random_weights import random_state
 from test_encodec import package_state
 
-from magnet_eval import config, pipeline, scoring
+from magnet_eval import config, metric_checks, pipeline
 from magnet_eval.embedders import encodec_frames
 from magnet_eval.embedders.sources import SOURCES
 from magnet_eval.embedding import EmbeddingCache, Hearing, Item
@@ -92,7 +92,7 @@ def test_frames_a_second_and_who_hears_two_channels(codecs, metric):
 def test_weights_of_another_rate_stop_a_run_before_it_generates(codecs, metric, weights, rates):
     chosen = protocol(**{metric: config.MetricChoice(["native"], weights=weights)})
     with pytest.raises(UserError, match=f"metric {metric} .native.: .*{weights} hears {rates} Hz. Leave") as caught:
-        scoring.check(chosen)
+        metric_checks.check(chosen)
     assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match=rates):
         pipeline.run(config.Run(chosen))
@@ -102,7 +102,7 @@ def test_a_file_of_another_rate_is_no_score(codecs):
     """What it hears is known when it is read; then nothing is embedded, and nothing kept."""
     file = codecs / "models" / "embedders" / SOURCES["encodec_48khz"].file
     chosen = protocol(fad_encodec=config.MetricChoice(["native"], weights=str(file)))
-    scoring.check(chosen)
+    metric_checks.check(chosen)
     with pytest.raises(UserError, match=f"{file.name} hears 48000 Hz, and this preset gives it 24000 Hz"):
         pipeline.run(config.Run(chosen))
     assert not Hearing.of(get("fad_encodec")).misfit(24_000) and not Hearing("encodec").misfit(48_000)
