@@ -41,4 +41,4 @@ def short_table(run_folder: RunFolder | Path) -> str:
     from magnet_eval.report.data import load
     from magnet_eval.report.tables import plain_text
 
-    return plain_text(load(run_folder))
+    return plain_text(load(run_folder, by_clip=False))

@@ -132,10 +132,11 @@ def looks(families: dict[str, str]) -> dict[str, System]:
     }
 
 
-def load(run_folder: RunFolder | Path) -> Data:
+def load(run_folder: RunFolder | Path, *, by_clip: bool = True) -> Data:
     """The records of a run folder: of the systems of its last run, or of all that have scores where it names none.
 
     A run of fewer systems leaves the timings of the others in the folder; they are no part of its report.
+    by_clip: with what there is of every clip, which a table does not show and a large run has much of.
     """
     folder = run_folder if isinstance(run_folder, RunFolder) else RunFolder(run_folder)
     reader = Reader(folder)
@@ -144,9 +145,10 @@ def load(run_folder: RunFolder | Path) -> Data:
     agreements = [row for row in scores if row.metric.startswith(AGREES)]
     families = families or {row.system: "" for row in scores if row not in agreements}
     return Data(
-        folder, manifest, prompts, looks(families), {label: reader.clips(label, prompts) for label in families},
+        folder, manifest, prompts, looks(families),
+        {label: reader.clips(label, prompts) if by_clip else [] for label in families},
         [row for row in scores if row.system in families],
-        told_apart(reader.lines(ClipScore, "clip_scores.jsonl"), scores),
+        told_apart(reader.lines(ClipScore, "clip_scores.jsonl") if by_clip else [], scores),
         reader.lines(Timing, "timings.jsonl"), agreements, reader.unread,
     )  # fmt: skip
 

@@ -5,6 +5,7 @@ A run may come from another version, from elsewhere, or from a crash: what canno
 
 import json
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,10 @@ class Reader:
         """The records of one file."""
         path = self.folder.path / name
         records: list[R] = read_lines(kind, path)
-        n = sum(bool(line.strip()) for line in path.read_bytes().split(b"\n")) if path.is_file() else 0
+        n = 0
+        if path.is_file():
+            with path.open("rb") as file:
+                n = sum(bool(line.strip()) for line in file)
         self.note(n - len(records), n, f"lines of {name}")
         return records
 
@@ -108,11 +112,12 @@ class Reader:
         return known
 
     def clips(self, label: str, prompts: list[Prompt]) -> list[Clip]:
-        """A system's clips in prompt order; none where its label leads out of the run."""
+        """A system's clips in prompt order, without what no page shows; none where its label leads out of the run."""
         if Path(label).name != label or "\0" in label:
             self.unread.append(f"the clips of {label!r} are left out: that is no folder inside the run")
             return []
-        clips = {clip.prompt_id: clip for clip in self.lines(Clip, f"{label}/clips.jsonl") if clip.system == label}
+        own = (clip for clip in self.lines(Clip, f"{label}/clips.jsonl") if clip.system == label)
+        clips = {clip.prompt_id: replace(clip, sha256="", key="") for clip in own}
         return [clips[prompt.id] for prompt in prompts if prompt.id in clips]
 
     def note(self, n: int, n_all: int, what: str) -> None:

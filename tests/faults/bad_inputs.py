@@ -145,7 +145,7 @@ BAD_INPUTS = [
     Bad("a label that is the cache", BAD, ("'cache' is no folder name",),
         protocol(systems=[{"model": "stub0", "label": "cache"}])),
     Bad("another seed for the judges", "score protocol=stub seed=7",
-        ("not those asked for", "generation.seed=0 (now 7)", "4 of stub0, 4 of stub1", "magnet-eval generate")),
+        ("not those asked for", "generation.seed=0 (now 7)", "of stub0", "of stub1", "magnet-eval generate")),
     Bad("other seconds for the judges", "score protocol=stub protocol.prompts.seconds=0.2",
         ("not those asked for", "prompts.seconds=0.1 (now 0.2)")),
     Bad("results that are a file", f"{GENERATE} results=captions.jsonl",
