@@ -55,11 +55,12 @@ def read(kind: str, name: str) -> dict[str, Any]:
     return content
 
 
-def find(value: str) -> Path:
+def find(value: str | Path) -> Path:
     """The place of a model's part: a path, a folder or file below ./models or the shipped models, or a hub id's cache.
 
     Where there is none, the place among the shipped models where it would be.
     """
+    value = str(value)
     if value:
         places.check("a part of a model", value, url=False)
     path = Path(value).expanduser()

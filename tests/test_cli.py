@@ -244,10 +244,11 @@ def test_a_reader_that_has_enough_is_no_error():
     assert (process.returncode, said) == (141, b"")
 
 
-def test_a_metric_that_a_protocol_lacks_is_added_with_a_plus(bench_top, capsys):
+def test_a_metric_that_a_protocol_lacks_is_added(bench_top, capsys):
     words = "protocol=own", "protocol.metrics={fad_vggish: native}"
-    assert "To add a key, put + before it" in mistake(capsys, "score", *words)
+    assert "metric fad_vggish (native)" in mistake(capsys, "run", *words)
     assert "metric fad_vggish (native)" in mistake(capsys, "run", words[0], f"+{words[1]}")
+    assert "To add a key, put + before it" in mistake(capsys, "run", words[0], "protocol.prompts={other: 1}")
 
 
 def test_doctor_finds_what_is_missing_and_is_no_error(bench_top, capsys):

@@ -85,7 +85,7 @@
 
   const toggle = () => {
     const audio = list.children[current]?.querySelector("audio");
-    if (audio) audio.paused ? audio.play() : audio.pause();
+    if (audio) audio.paused ? audio.play().catch(() => {}) : audio.pause(); // a pause may come before the play has begun
   };
 
   byId("previous").addEventListener("click", () => show(at - 1));
