@@ -53,7 +53,9 @@ def test_what_equals_the_real_has_its_features():
     assert decoder_losses(critic(audio), critic(0.1 * audio))[1] > 0.3
 
 
-@pytest.mark.parametrize("phase", ["rough", "fine", "polish"])
+@pytest.mark.parametrize(
+    "phase", [pytest.param("rough", marks=pytest.mark.slow), pytest.param("fine", marks=pytest.mark.slow), "polish"]
+)
 def test_every_phase_of_the_decoder_lowers_its_loss(phase, tmp_path):
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
