@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -110,7 +111,12 @@ def test_a_trained_model_gives_the_same_bytes(cluster, world):
 @pytest.mark.slow
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "auto"])
 def test_a_cluster_that_is_not_there_is_said_at_once(world, monkeypatch, address):
+    from ray._private.services import find_gcs_addresses
+
     ray.shutdown()
+    until = time.monotonic() + 30
+    while find_gcs_addresses() and time.monotonic() < until:  # one that is just ending would be waited for
+        time.sleep(0.2)
     monkeypatch.setenv("RAY_ADDRESS", address)
     with pytest.raises(UserError, match=f"no Ray cluster at RAY_ADDRESS={address}"):
         world("results", "ray", 1)
