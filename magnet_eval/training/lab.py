@@ -43,7 +43,7 @@ def train_variants(protocol: Protocol, work: Path, threads: int = 0) -> list[Pat
                 continue
             log.info("network %d of %d: %s", number, len(missing), Path(folder).name)
             train.rng = np.random.default_rng(seed)
-            chosen = language.Variant(
+            chosen = language.TrainConfig(
                 family, plan.width, variant.span_len, variant.subcodes_context, variant.no_text, plan.batch, plan.lr
             )
             _train(chosen, train, valid, Path(folder), work, seed, plan.steps)
@@ -51,10 +51,10 @@ def train_variants(protocol: Protocol, work: Path, threads: int = 0) -> list[Pat
 
 
 def _train(
-    variant: language.Variant, train: Corpus, valid: Corpus, out: Path, work: Path, seed: int, steps: int
+    config: language.TrainConfig, train: Corpus, valid: Corpus, out: Path, work: Path, seed: int, steps: int
 ) -> None:
     state = work / "lab" / "states" / f"{out.name}.pt"
-    values = language.train_language(variant, train, valid, out, state, math.inf, seed=seed, max_steps=steps)
+    values = language.train_language(config, train, valid, out, state, math.inf, seed=seed, max_steps=steps)
     (out / FIGURES).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
     state.unlink()
     log.info("%s: %s", out.name, json.dumps(values["held_out"]))

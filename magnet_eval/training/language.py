@@ -26,7 +26,7 @@ AVERAGED = 0.998  # of the moving average of the weights: about the last 500 ste
 
 
 @dataclass(frozen=True)
-class Variant:
+class TrainConfig:
     """One way to train a language model; the defaults are how the embedded ones were trained."""
 
     family: str  # of OBJECTIVES
@@ -64,13 +64,13 @@ def learning_rate(done: float, step: int, peak: float) -> float:
 class Trainer:
     """One model in training: network, its moving average, optimisers, how far it is; saved so that it can go on."""
 
-    def __init__(self, variant: Variant, state: Path, device: str, seed: int) -> None:
+    def __init__(self, config: TrainConfig, state: Path, device: str, seed: int) -> None:
         """Goes on from the file ``state`` if there is one."""
         torch.manual_seed(seed)
-        self.variant, self.state, self.device = variant, state, device
-        self.lm = LanguageModel(variant.network()).to(device)
+        self.config, self.state, self.device = config, state, device
+        self.lm = LanguageModel(config.network()).to(device)
         self.average = copy.deepcopy(self.lm).requires_grad_(False)
-        self.optimizers = optimizers(self.lm, variant.lr)
+        self.optimizers = optimizers(self.lm, config.lr)
         self.step, self.seconds = 0, 0.0
         if state.is_file():
             saved = torch.load(state, weights_only=True, map_location=device)
@@ -92,12 +92,12 @@ class Trainer:
         """One step on a batch; ``done`` is the share of the budget that is spent."""
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(done, self.step, self.variant.lr)
+                group["lr"] = learning_rate(done, self.step, self.config.lr)
         loss = Loss()
         # on the CPU the fused attention's backward pass is three times slower than plain matrix products
         kernel = sdpa_kernel(SDPBackend.MATH) if self.device == "cpu" else nullcontext()
         with kernel, torch.autocast(self.device, torch.bfloat16):
-            OBJECTIVES[self.variant.family](self.lm, batch, loss, self.generator, self.variant.no_text)
+            OBJECTIVES[self.config.family](self.lm, batch, loss, self.generator, self.config.no_text)
         loss.mean().backward()
         nn.utils.clip_grad_norm_(self.lm.parameters(), 1.0)
         for optimizer in self.optimizers:
@@ -110,7 +110,7 @@ class Trainer:
 
 
 def train_language(
-    variant: Variant, train: Corpus, valid: Corpus, out: Path, state: Path, minutes: float, *,
+    config: TrainConfig, train: Corpus, valid: Corpus, out: Path, state: Path, minutes: float, *,
     seed: int = 0, save_every: float = 120.0, max_steps: int | None = None,
 ) -> dict:  # fmt: skip
     """Trains for ``minutes`` of its own time, going on from the file ``state``; writes ``out`` and returns figures.
@@ -118,10 +118,10 @@ def train_language(
     The moving average of the weights is what is written. max_steps ends it earlier; then, unless it was interrupted,
     the seed alone fixes the weights.
     """
-    trainer = Trainer(variant, state, train.device, seed)
+    trainer = Trainer(config, state, train.device, seed)
     last = saved_at = time.perf_counter()
     while (done := max(trainer.seconds / (60 * minutes), trainer.step / max_steps if max_steps else 0.0)) < 1:
-        loss = trainer.learn(train.batch(variant.batch), done)
+        loss = trainer.learn(train.batch(config.batch), done)
         now = time.perf_counter()
         trainer.seconds, last = trainer.seconds + now - last, now
         if trainer.step % 100 == 0:
@@ -131,9 +131,9 @@ def train_language(
             trainer.save()
             saved_at = now
     trainer.save()
-    save_language(trainer.average, variant.family, out)
-    figures = {"steps": trainer.step, "seconds": round(trainer.seconds), "batch": variant.batch}
-    return figures | {"device": train.device, "held_out": validate(trainer.average, variant.family, valid)}
+    save_language(trainer.average, config.family, out)
+    figures = {"steps": trainer.step, "seconds": round(trainer.seconds), "batch": config.batch}
+    return figures | {"device": train.device, "held_out": validate(trainer.average, config.family, valid)}
 
 
 def save_language(lm: LanguageModel, family: str, out: Path) -> None:

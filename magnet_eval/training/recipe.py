@@ -151,9 +151,9 @@ def _language(family: str) -> Callable[[Kitchen, float], dict]:
     names = {"masked": "magnet", "autoregressive": "musicgen", "hybrid": "hybrid"}
 
     def step(kitchen: Kitchen, minutes: float) -> dict:
-        from magnet_eval.training.language import Variant, train_language
+        from magnet_eval.training.language import TrainConfig, train_language
 
-        variant = Variant(family, kitchen.task.width, batch=kitchen.task.batch)
+        variant = TrainConfig(family, kitchen.task.width, batch=kitchen.task.batch)
         state = kitchen.work / "states" / f"{family}.pt"
         parts = kitchen.corpus("train"), kitchen.corpus("valid")
         out, steps = kitchen.out / names[family], kitchen.max_steps

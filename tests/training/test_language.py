@@ -68,13 +68,13 @@ def test_every_family_learns_and_goes_on(tmp_path, monkeypatch):
     T5EncoderModel(T5Config(vocab_size=800, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2)).save_pretrained(
         tmp_path / "text"
     )
-    monkeypatch.setattr(language.Variant, "network", lambda _: CONFIG)
+    monkeypatch.setattr(language.TrainConfig, "network", lambda _: CONFIG)
     monkeypatch.setattr(language, "learning_rate", lambda *_: 2e-2)
     codes = torch.zeros(64, 4, 14, dtype=torch.int16)  # trivial: always the same token
     for family in objectives.OBJECTIVES:
         corpus = Corpus(codes, pieces, tmp_path / "text", np.random.default_rng(0))
-        variant = language.Variant(family, batch=8)
-        arguments = (variant, corpus, corpus, tmp_path / family, tmp_path / f"{family}.pt")
+        config = language.TrainConfig(family, batch=8)
+        arguments = (config, corpus, corpus, tmp_path / family, tmp_path / f"{family}.pt")
         first = language.train_language(*arguments, minutes=9, max_steps=15)
         again = language.train_language(*arguments, minutes=9, max_steps=30)
         assert (first["steps"], again["steps"]) == (15, 30)
@@ -84,9 +84,9 @@ def test_every_family_learns_and_goes_on(tmp_path, monkeypatch):
 
 
 def test_the_average_of_the_weights_lags_and_is_taken_up_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(language.Variant, "network", lambda _: CONFIG)
-    variant = language.Variant("masked", lr=1e-2)
-    trainer = language.Trainer(variant, tmp_path / "state.pt", "cpu", seed=0)
+    monkeypatch.setattr(language.TrainConfig, "network", lambda _: CONFIG)
+    config = language.TrainConfig("masked", lr=1e-2)
+    trainer = language.Trainer(config, tmp_path / "state.pt", "cpu", seed=0)
     weights, averages = [], []
     for _ in range(3):
         trainer.learn(batch(), done=0.0)
@@ -96,7 +96,7 @@ def test_the_average_of_the_weights_lags_and_is_taken_up_again(tmp_path, monkeyp
     assert torch.allclose(averages[2], decay * averages[1] + (1 - decay) * weights[2], atol=1e-6)
     assert not torch.equal(averages[2], weights[2])
     trainer.save()
-    again = language.Trainer(variant, tmp_path / "state.pt", "cpu", seed=0)
+    again = language.Trainer(config, tmp_path / "state.pt", "cpu", seed=0)
     assert torch.equal(next(again.average.parameters()), averages[2])
     assert torch.equal(next(again.lm.parameters()), weights[2])
 
@@ -104,13 +104,13 @@ def test_the_average_of_the_weights_lags_and_is_taken_up_again(tmp_path, monkeyp
 @pytest.mark.gpu
 @pytest.mark.parametrize("family", objectives.OBJECTIVES)
 def test_a_gpu_learns_the_same_objective(family, tmp_path, monkeypatch):
-    monkeypatch.setattr(language.Variant, "network", lambda _: CONFIG)
+    monkeypatch.setattr(language.TrainConfig, "network", lambda _: CONFIG)
     losses = {}
     for device in ("cpu", "cuda"):
         data = batch()
         moved = Batch(data.codes.to(device), data.hidden.to(device), data.mask.to(device))
         trainer = language.Trainer(
-            language.Variant(family, lr=1e-3), tmp_path / f"{family}-{device}.pt", device, seed=0
+            language.TrainConfig(family, lr=1e-3), tmp_path / f"{family}-{device}.pt", device, seed=0
         )
         losses[device] = trainer.learn(moved, done=0.0).mean().item()
     assert losses["cuda"] == pytest.approx(losses["cpu"], abs=0.05)
