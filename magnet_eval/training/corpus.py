@@ -45,7 +45,7 @@ class Corpus:
         return states.float(), tokens["attention_mask"].bool()
 
     def batch(self, size: int) -> "Batch":
-        """A random batch; its last rows are without text."""
+        """A random batch."""
         rows = self.rng.integers(len(self.codes), size=size)
         hidden, mask = self.hidden(self.captions(rows))
         return Batch(self.codes[rows].long().to(self.device), hidden, mask)
@@ -65,9 +65,13 @@ class Batch:
         for start, end in zip([0, *ends[:-1]], ends, strict=True):
             yield Batch(self.codes[start:end], self.hidden[start:end], self.mask[start:end])
 
-    def conditions(self, lm: LanguageModel, drop: float) -> tuple[Tensor, Tensor]:
-        """Projected text of all rows but the last ``drop`` share, which go without."""
-        keep = max(1, round(len(self.codes) * (1 - drop)))
-        if drop == 1:
+    def conditions(self, lm: LanguageModel, drop: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Projected text and mask of all rows but the last ones, which go without: ``drop`` of the rows on average.
+
+        How many is rounded at random, since ``drop`` of a small part may be less than one row.
+        """
+        rows = len(self.codes)
+        keep = rows - int(rows * drop + torch.rand((), generator=generator, dtype=torch.double).item())
+        if keep == 0:
             return lm.project(self.hidden * 0, self.mask & False), self.mask & False
         return lm.project(self.hidden[:keep], self.mask[:keep]), self.mask[:keep]

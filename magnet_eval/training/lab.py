@@ -5,7 +5,6 @@ import logging
 import math
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import load_file
 
@@ -42,7 +41,6 @@ def train_variants(protocol: Protocol, work: Path, threads: int = 0) -> list[Pat
             if Path(folder, FIGURES).is_file():  # another process has come first
                 continue
             log.info("network %d of %d: %s", number, len(missing), Path(folder).name)
-            train.rng = np.random.default_rng(seed)
             chosen = language.TrainConfig(
                 family, plan.width, variant.span_len, variant.subcodes_context, variant.no_text, plan.batch, plan.lr
             )

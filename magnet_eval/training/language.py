@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import nn
@@ -119,6 +120,7 @@ def train_language(
     the seed alone fixes the weights.
     """
     trainer = Trainer(config, state, train.device, seed)
+    train.rng = np.random.default_rng([seed, trainer.step])  # whoever goes on draws other batches
     last = saved_at = time.perf_counter()
     while (done := max(trainer.seconds / (60 * minutes), trainer.step / max_steps if max_steps else 0.0)) < 1:
         loss = trainer.learn(train.batch(config.batch), done)
@@ -157,7 +159,7 @@ def validate(lm: LanguageModel, family: str, valid: Corpus, clips: int = 128) ->
         if family != "masked":
             loss = Loss()
             with torch.autocast(valid.device, torch.bfloat16):
-                autoregressive_loss(lm, batch, loss, drop=drop)
+                autoregressive_loss(lm, batch, loss, torch.Generator().manual_seed(1), drop=drop)
             result[f"autoregressive, {name} caption"] = [round(v, 3) for v in loss.by_codebook()]
         if family != "autoregressive":
             for rate in (0.6, 1.0):

@@ -74,16 +74,18 @@ def masked_loss(
         codes[:, k + 1 :] = token
         if prompts:
             codes[:, k + 1 :] = torch.where(given[:, None], part.codes[:, k + 1 :, :frames], codes[:, k + 1 :])
-        text, text_mask = part.conditions(lm, drop)
+        text, text_mask = part.conditions(lm, drop, generator)
         context = local_mask(frames, lm.config.subcodes_context, codes.device) if k else None
         logits = lm(codes, text, text_mask, attention_mask=context, codebook=k)[:, 0]
         loss.add(k, logits[hidden], targets[hidden])
 
 
-def autoregressive_loss(lm: LanguageModel, batch: Batch, loss: Loss, *, drop: float = NO_TEXT_SHARE) -> None:
+def autoregressive_loss(
+    lm: LanguageModel, batch: Batch, loss: Loss, generator: torch.Generator, *, drop: float = NO_TEXT_SHARE
+) -> None:
     """MusicGen's objective."""
     sequence = delay(batch.codes, lm.config.mask_token)
-    text, text_mask = batch.conditions(lm, drop)
+    text, text_mask = batch.conditions(lm, drop, generator)
     inputs = sequence[..., :-1]
     logits = lm(inputs, text, text_mask, attention_mask=causal_mask(inputs.shape[-1], inputs.device))
     frames = batch.codes.shape[-1]
@@ -98,13 +100,13 @@ def _masked(lm: LanguageModel, batch: Batch, loss: Loss, generator: torch.Genera
     masked_loss(lm, batch, loss, generator, drop=drop)
 
 
-def _autoregressive(lm: LanguageModel, batch: Batch, loss: Loss, _: torch.Generator, drop: float) -> None:
-    autoregressive_loss(lm, batch, loss, drop=drop)
+def _autoregressive(lm: LanguageModel, batch: Batch, loss: Loss, generator: torch.Generator, drop: float) -> None:
+    autoregressive_loss(lm, batch, loss, generator, drop=drop)
 
 
 def _hybrid(lm: LanguageModel, batch: Batch, loss: Loss, generator: torch.Generator, drop: float) -> None:
     first, second = batch.split(HYBRID_SHARES)
-    autoregressive_loss(lm, first, loss, drop=drop)
+    autoregressive_loss(lm, first, loss, generator, drop=drop)
     masked_loss(lm, second, loss, generator, prompts=True, drop=drop)
 
 

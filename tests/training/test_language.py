@@ -51,12 +51,21 @@ def test_masked_objective_hides_what_it_predicts(prompts):
             assert (codes[:, stage + 1 :] == 16).all()  # later ones are not
 
 
+@pytest.mark.parametrize("rows", [2, 3, 7, 64])  # parts of a small batch have fewer rows than 1 / drop
+def test_the_share_of_rows_without_text_is_the_one_asked_for(rows):
+    lm, data, generator = LanguageModel(CONFIG), batch(rows), torch.Generator().manual_seed(0)
+    told = [data.conditions(lm, 0.15, generator)[1].any(1).sum().item() for _ in range(2000)]
+    assert abs(1 - np.mean(told) / rows - 0.15) < 4 * np.sqrt(0.15 * 0.85 / 2000)
+    assert not data.conditions(lm, 1.0, generator)[1].any()
+    assert data.conditions(lm, 0.0, generator)[1].all()
+
+
 def test_autoregressive_objective_cannot_see_ahead():
     torch.manual_seed(0)
     lm, data = LanguageModel(CONFIG), batch(rows=2)
     changed = Batch(data.codes.clone(), data.hidden, data.mask)
     changed.codes[:, :, 8:] = (changed.codes[:, :, 8:] + 1) % 16
-    text, mask = data.conditions(lm, 0.0)
+    text, mask = data.conditions(lm, 0.0, torch.Generator())
     outputs = [lm(delay(b.codes, 16)[..., :-1], text, mask, attention_mask=causal_mask(17)) for b in (data, changed)]
     assert torch.allclose(outputs[0][:, 0, :9], outputs[1][:, 0, :9], atol=1e-5)
     assert not torch.allclose(outputs[0][:, 0, 9:], outputs[1][:, 0, 9:], atol=1e-3)
