@@ -11,8 +11,10 @@ from typing import Any
 
 from magnet_eval.decoding import between
 from magnet_eval.lookup import UserError, check
+from magnet_eval.speed import LATENCY
 
 FAMILIES = ("masked", "autoregressive", "hybrid")
+HEADS = 4  # of attention, in every network of the lab
 LAB = "training_runs/lab"  # where trained variants lie
 
 
@@ -48,12 +50,20 @@ class Training:
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
 
     def __post_init__(self) -> None:
-        """Refuses an empty plan."""
+        """Refuses an empty plan, and one that names a seed twice."""
         if not (self.variants and self.seeds):
             raise UserError("training needs variants and seeds, e.g. variants: {span 3: {span_len: 3}}, seeds: [0, 1].")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise UserError(f"training.seeds names a seed twice: {self.seeds}. Name each once.")
         between("training.steps", self.steps, 1)
         between("training.batch", self.batch, 8, 4096)
         between("training.width", self.width, 32, 1024)
+        if self.width % HEADS:
+            raise UserError(
+                f"training.width is shared by {HEADS} heads, got {self.width}; a multiple of {HEADS} will do."
+            )
+        for seed in self.seeds:
+            between("training.seeds", seed, 0)
         between("training.lr", self.lr, 1e-6, 1)
 
     def folder(self, variant: Variant, family: str, seed: int) -> str:
@@ -73,9 +83,13 @@ class Training:
                         seen.add(folder)
                         yield folder, variant, family, seed
 
-    def labels(self) -> dict[str, list[str]]:
-        """Variant -> the labels of its systems, in the order of the seeds."""
-        return {name: [f"{name}, seed {seed}" for seed in self.seeds] for name in self.variants}
+    def labels(self) -> dict[str, dict[int, str]]:
+        """Variant -> seed -> the label of the system that is this variant at this seed."""
+        return {name: {seed: f"{name}, seed {seed}" for seed in self.seeds} for name in self.variants}
+
+    def seed_of(self) -> dict[str, int]:
+        """Label of a system -> the seed that it is trained at."""
+        return {label: seed for own in self.labels().values() for seed, label in own.items()}
 
     def changes(self, name: str, seed: int) -> dict[str, Any]:
         """What a variant's system changes in its model: where its networks are."""
@@ -90,8 +104,8 @@ class Finding:
     claim: str
     better: str  # a variant, or the label of a system
     than: list[str]
-    source: str = ""
-    metrics: list[str] = field(default_factory=list)  # names; none: all that rank systems
+    source: str = ""  # none: a question of this project
+    metrics: list[str] = field(default_factory=list)  # names, or latency; none: all that rank the audio
     margin: float = 0.0  # the claim still holds if ``better`` is worse by this share: "costs little"
 
     def __post_init__(self) -> None:
@@ -101,8 +115,10 @@ class Finding:
         between("findings.margin", self.margin, 0, 1)
 
 
-def known_names(findings: list[Finding], names: Collection[str]) -> None:
-    """Raises UserError where a finding speaks of something that is no variant and no system."""
+def known_names(findings: list[Finding], names: Collection[str], metrics: Collection[str]) -> None:
+    """Raises UserError where a finding speaks of no variant and no system, or of a metric that is not asked for."""
     for finding in findings:
         for name in (finding.better, *finding.than):
             check(f"finding {finding.claim!r}: label", name, names)
+        for name in finding.metrics:
+            check(f"finding {finding.claim!r}: metric", name, (*metrics, LATENCY))

@@ -40,15 +40,16 @@ class Protocol:
     metrics: dict[str, MetricChoice] = field(default_factory=dict)  # by name
     speed: Speed | None = None
     training: Training | None = None  # models that are trained for it: systems like the others
-    has_trained: bool = False  # whether ``systems`` holds them already
+    has_trained: bool = False  # whether ``systems`` holds them already, and the names in findings are checked
     findings: list[Finding] = field(default_factory=list)  # of a paper, put to the test by this run
     name: str = ""  # the YAML's stem
 
     def __post_init__(self) -> None:
         """Adds the systems that are trained; refuses a protocol without systems, or with two of one label."""
         between("version", self.version, 1)
-        if self.training and not self.has_trained:
-            self.systems, self.has_trained = [*self.systems, *trained_systems(self.training)], True
+        is_new, self.has_trained = not self.has_trained, True
+        if is_new and self.training:
+            self.systems = [*self.systems, *trained_systems(self.training)]
         self.systems = [system.of(self.model) for system in self.systems]
         labels = [system.label for system in self.systems]
         if not labels:
@@ -56,7 +57,8 @@ class Protocol:
         twice = sorted({label for label in labels if labels.count(label) > 1})
         if twice:
             raise UserError(f"two systems are labelled {twice[0]!r}; give one of them another label.")
-        known_names(self.findings, [*labels, *(self.training.variants if self.training else ())])
+        if is_new:  # a run of fewer systems, or a comparison, keeps the findings that it says nothing of
+            known_names(self.findings, [*labels, *(self.training.variants if self.training else ())], self.metrics)
 
     def node(self) -> dict[str, Any]:
         """Plain values for Hydra, in which the systems of ``model`` name none, so that another one can be set.
@@ -78,7 +80,7 @@ def trained_systems(training: Training) -> list[System]:
     return [
         System(variant.model, label, training.changes(name, seed))
         for name, variant in training.variants.items()
-        for label, seed in zip(training.labels()[name], training.seeds, strict=True)
+        for seed, label in training.labels()[name].items()
     ]
 
 

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from magnet_eval import speed
+from magnet_eval.ablation import Training
 from magnet_eval.config import CONTROLS
+from magnet_eval.lookup import UserError
 from magnet_eval.metrics import METRICS
 from magnet_eval.records import AGREES, Clip, ClipScore, Prompt, Score, Timing, is_people
 from magnet_eval.report.reading import Reader
 from magnet_eval.store import RunFolder
+from magnet_eval.typed import typed
 
 # Okabe and Ito (2008), safe for colour-blind readers, in their order; black ("ink": the page's own text colour) and
 # yellow come last, since each vanishes on one of the two grounds.
@@ -62,6 +65,21 @@ class Data:
     def told_apart(self) -> list[Score]:
         """All scores, those of a metric that was computed by several presets as metrics of their own."""
         return told_apart(self.scores, self.scores)
+
+    @cached_property
+    def variants(self) -> dict[str, dict[int, str]]:
+        """Variant -> seed -> the label of its system, of those in the run; none where nothing was trained."""
+        given = (self.manifest.get("protocol") or {}).get("training")
+        try:
+            known = typed(Training, given, "training").labels() if given else {}
+        except UserError:  # a manifest of another version
+            return {}
+        found = {name: {n: label for n, label in own.items() if label in self.systems} for name, own in known.items()}
+        return {name: own for name, own in found.items() if own}
+
+    def competes(self, label: str) -> bool:
+        """Whether a system can be the best of all: controls cannot, nor can a variant at a single seed."""
+        return not self.systems[label].role and all(label not in own.values() for own in self.variants.values())
 
     @property
     def plain(self) -> list[Score]:

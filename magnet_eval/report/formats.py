@@ -7,7 +7,8 @@ Parquet and JSON hold every Score row, in full precision.
 import dataclasses
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pandas as pd
 from magnet_eval.lookup import UserError
 from magnet_eval.records import Score
 from magnet_eval.report import ablation, controllability, findings, people, published, speed_tables, tables, variants
-from magnet_eval.report.data import Data, load
+from magnet_eval.report.data import Data, load, shown_label
 from magnet_eval.report.provenance import provenance
 from magnet_eval.store import RunFolder, write_atomic
 
@@ -41,38 +42,53 @@ def write(run_folder: RunFolder, out: Path, kind: str) -> Path:
     return out
 
 
-def titled(data: Data) -> Iterator[tuple[str, str, tables.Table]]:
-    """The tables that have rows: title, heading of the first column, table."""
-    yield "Quality", "System", tables.quality(data)
-    yield "Differences", "Difference", tables.comparisons(data.comparisons)
-    yield (
-        "Does the score measure what it says? Spearman's rank correlation",
-        "System",
-        controllability.evidence(data)[0],
-    )
-    yield "People", "System", people.means(data)
-    yield "People, differences", "Difference", tables.comparisons([row for row in data.people if row.versus])
+@dataclass(frozen=True)
+class Section:
+    """A table with its title, the heading of its first column, and what must be known to read it."""
+
+    title: str
+    first: str
+    table: tables.Table
+    notes: Sequence[str] = ()
+
+
+def sections(data: Data) -> Iterator[Section]:
+    """What there is to tell, the empty ones among it."""
+    yield Section("Quality", "System", tables.quality(data))
+    yield Section("Differences", "Difference", tables.comparisons(data.comparisons))
+    title = "Does the score measure what it says? Spearman's rank correlation"
+    yield Section(title, "System", *controllability.evidence(data))
+    yield Section("People", "System", people.means(data))
+    rated = tables.comparisons([row for row in data.people if row.versus])
+    yield Section("People, differences", "Difference", rated)
     if changed := ablation.find(data):
-        yield f"Ablation of {changed.model}", "System", ablation.settings_table(data, changed)
-    yield "Variants, over seeds", "Variant", variants.table(data)
+        yield Section(f"Ablation of {changed.model}", "System", ablation.settings_table(data, changed))
+    if (trained := variants.table(data)).rows:
+        yield Section("Variants, over seeds", "Variant", trained, [variants.LEGEND])
     for tested in findings.evidence(data):
-        yield f"{tested.claim} ({tested.source}). {tested.outcome}", "Difference", tested.table
+        legend = [tested.legend] if tested.table.rows else []
+        yield Section(tested.title, "Difference", tested.table, [tested.outcome, *legend])
     if beside := published.beside(data):
-        yield "Beside published numbers", "System", published.table(beside)
+        yield Section("Beside published numbers", "System", published.table(beside))
+    yield from speed_sections(data)
+
+
+def speed_sections(data: Data) -> Iterator[Section]:
+    """The tables of the timing loop."""
     for batch in data.batches:
         for kind, table in zip(("rates", "resources"), speed_tables.timed(data, batch), strict=False):
-            yield f"Speed, batch {batch}: {kind}", "System", table
-    yield "Pairs of decoders", "Pair", speed_tables.paired(data)
-    yield "Requests at random", "System", speed_tables.serving(data)
+            yield Section(f"Speed, batch {batch}: {kind}", "System", table)
+    yield Section("Pairs of decoders", "Pair", speed_tables.paired(data))
+    yield Section("Requests at random", "System", speed_tables.serving(data))
     for batch in data.batches:
-        yield f"Share of the limit, batch {batch}", "Stage", speed_tables.shares(data, batch)
+        yield Section(f"Share of the limit, batch {batch}", "Stage", speed_tables.shares(data, batch))
     for table in speed_tables.timed(data, None):
-        yield "Before the first call", "System", table
+        yield Section("Before the first call", "System", table)
 
 
-def shown(data: Data) -> list[tuple[str, str, tables.Table]]:
-    """``titled`` without the empty ones, with a row of what real clips score against one another."""
-    return [(title, first, with_floor(table)) for title, first, table in titled(data) if table.rows]
+def shown(data: Data) -> list[Section]:
+    """``sections`` that say something, their tables with a row of what real clips score against one another."""
+    return [replace(one, table=with_floor(one.table)) for one in sections(data) if one.table.rows or one.notes]
 
 
 def with_floor(table: tables.Table) -> tables.Table:
@@ -88,7 +104,7 @@ def facts(data: Data) -> list[str]:
     made = dict(provenance(data)["made"])
     kept = [f"{name}: {made[name]}" for name in ("Protocol", "Prompts", "Hardware", "Commit") if name in made]
     tiny = ["Metrics marked tiny are judged by small networks of this package and compare with no published number"]
-    has_tiny = any("(tiny)" in column.label for _, _, table in shown(data) for column in table.columns)
+    has_tiny = any("tiny" in shown_label(row).lower() for row in data.quality)
     return [*kept, *(tiny if has_tiny else []), *(f"Mind: {line}" for line in data.warnings)]
 
 
@@ -110,13 +126,19 @@ def markdown(data: Data) -> str:
         return " ".join(part for part in (value, sign, cell.interval.replace("[", "\\["), cell.note) if part)
 
     parts = [f"# {escaped(provenance(data)['title'])}", ""]
-    for title, first, table in shown(data):
-        head = [first, *(escaped(title_of(column, column.arrow)) for column in table.columns)]
-        parts += [f"## {title}", "", f"| {' | '.join(head)} |", f"|---{'|---:' * len(table.columns)}|"]
-        parts += [f"| {' | '.join([escaped(name), *map(cell_text, cells)])} |" for name, cells in table.rows]
-        parts.append("")
+    for one in shown(data):
+        columns = one.table.columns
+        parts += [f"## {escaped(one.title)}", "", *(line for note in one.notes for line in (escaped(note), ""))]
+        if one.table.rows:
+            head = [one.first, *(escaped(title_of(column, column.arrow)) for column in columns)]
+            parts += [f"| {' | '.join(head)} |", f"|---{'|---:' * len(columns)}|"]
+            parts += [f"| {' | '.join([escaped(name), *map(cell_text, cells)])} |" for name, cells in one.table.rows]
+            parts.append("")
     parts += [f"- {escaped(fact)}" for fact in facts(data)]
-    parts.append("- Bold: best; ≈: not distinguishable (p ≥ 0.05, Holm); brackets: 95 % intervals")
+    parts.append(
+        "- Bold: best; ≈: not distinguishable (p ≥ 0.05, Holm; where no p is given, 0 in the interval); "
+        "brackets: 95 % intervals"
+    )
     return "\n".join(parts) + "\n"
 
 
@@ -140,14 +162,19 @@ def latex(data: Data) -> str:
         "% " + latex_text(" ".join(fact.split())) for fact in facts(data)
     )  # a line break would end the comment
     parts = [r"% needs \usepackage{booktabs,amssymb}", notes]
-    for title, first, table in shown(data):
+    for one in shown(data):
+        table, notes = one.table, " ".join(one.notes)
+        if not table.rows:
+            parts += [f"% {latex_text(' '.join(f'{one.title}: {notes}'.split()))}", ""]
+            continue
         head = [latex_text(title_of(column, "")) + " " + ARROWS[column.better] for column in table.columns]
         n = ", ".join(dict.fromkeys(column.n for column in table.columns if column.n))
-        caption = f"{provenance(data)['title']}: {title.lower()} ({'; '.join(filter(None, [n, '95 % intervals']))})"
+        title = f"{provenance(data)['title']}: {one.title[:1].lower()}{one.title[1:]}"
+        caption = f"{title} ({'; '.join(filter(None, [n, '95 % intervals']))}){f'. {notes}' if notes else ''}"
         parts += [
             r"\begin{table}", rf"\caption{{{latex_text(caption)}}}",
             rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}", r"\toprule",
-            " & ".join([first, *(part.strip() for part in head)]) + r" \\", r"\midrule",
+            " & ".join([one.first, *(part.strip() for part in head)]) + r" \\", r"\midrule",
             *(" & ".join([latex_text(name), *map(cell_text, cells)]) + r" \\" for name, cells in table.rows),
             r"\bottomrule", r"\end{tabular}", r"\end{table}", "",
         ]  # fmt: skip

@@ -164,7 +164,9 @@ def evidence(data: Data) -> dict[str, Any]:
         "aside": [label for label, system in data.systems.items() if system.role],
         "has_tiny": any("tiny" in shown_label(row).lower() for row in data.quality),
     }
-    if hero is None and found["speed_figures"]:  # a bench alone
+    if found["variant_figures"]:  # one network of many is no answer
+        found["hero"] = found["variant_figures"].pop(0)
+    elif hero is None and found["speed_figures"]:  # a bench alone
         found["hero"] = found["speed_figures"].pop(0)
     return {**found, "sections": sections(data, found), "absent": absent(data, found)}
 
@@ -208,15 +210,15 @@ def quality_evidence(data: Data, metrics: list[str]) -> dict[str, Any]:
     from magnet_eval.report import ablation, distributions, figures, findings, variants
 
     found = ablation.find(data)
-    trained = variants.groups(data)
     ranked = dict.fromkeys(row.metric for row in data.quality if row.better)
     return {
-        "quality_figures": [] if found or trained else [figures.quality(data, name) for name in metrics],
+        "quality_figures": [] if found or data.variants else [figures.quality(data, name) for name in metrics],
         "clip_figures": [shown for name in ranked if (shown := distributions.clip_scores(data, name)) is not None],
         "ablation": found,
         "ablation_table": ablation.settings_table(data, found) if found else None,
         "ablation_figures": ablation.figures(data, found) if found else [],
         "variants": variants.table(data),
+        "variants_legend": variants.LEGEND,
         "variant_figures": variants.figures(data),
         "findings": findings.evidence(data),
     }

@@ -65,7 +65,7 @@ def sentence(data: Data, metric: str) -> Sentence | None:
         return None
     groups: dict[str, list[str]] = {"tied": [], "same": [], "lower": [], "unknown": []}
     for row in rows:
-        if row is not best and not data.systems[row.system].role:
+        if row is not best and data.competes(row.system):
             kind, text = against(data, row.system, best)
             groups[kind].append(text)
     points = " ".join(filter(None, [value_text(best), interval_text(best), best.unit]))

@@ -129,7 +129,7 @@ def pair_sentence(data: Data, system: str, versus: str) -> Sentence | None:
 def pairs(data: Data) -> list[Sentence]:
     """Every competing system against the baseline."""
     versus = baseline(data)
-    others = [label for label, system in data.systems.items() if label != versus and not system.role]
+    others = [label for label in data.systems if label != versus and data.competes(label)]
     found = (pair_sentence(data, label, versus) for label in others)
     return [sentence for sentence in found if sentence is not None]
 
@@ -140,7 +140,7 @@ def best_sentence(data: Data, metric: str) -> Sentence | None:
     best = best_of(data, rows)
     if best is None:
         return None
-    others = [row.system for row in rows if row is not best and not data.systems[row.system].role]
+    others = [row.system for row in rows if row is not best and data.competes(row.system)]
     compared = {label: difference(data, label, best.system, metric) for label in others}
     tied = [label for label, row in compared.items() if row and is_tested(row) and not is_significant(row)]
     unknown = [label for label, row in compared.items() if not row or not is_tested(row)]
@@ -168,7 +168,7 @@ def no_difference(rows: list[Score], best: Score, others: list[str]) -> Sentence
 def fastest_sentence(data: Data) -> Sentence | None:
     """Who is fastest at the smallest batch size, and whose interval meets its own."""
     batch = data.batches[0] if data.batches else 0
-    rows = [row for label, system in data.systems.items() if not system.role and (row := data.latency(label, batch))]
+    rows = [row for label in data.systems if data.competes(label) and (row := data.latency(label, batch))]
     if len(rows) < 2:
         return None
     best = min(rows, key=lambda row: row.value)

@@ -83,7 +83,7 @@ def difference(data: Data, system: str, versus: str, metric: str) -> Score | Non
 
 def best_of(data: Data, rows: Sequence[Score | None]) -> Score | None:
     """The best row of a column among the systems that compete; None for facts, and where fewer than two compete."""
-    contest = [row for row in rows if row is not None and row.better and not data.systems[row.system].role]
+    contest = [row for row in rows if row is not None and row.better and data.competes(row.system)]
     if len(contest) < 2:
         return None
     return (min if contest[0].better == "lower" else max)(contest, key=lambda row: row.value)
@@ -91,7 +91,7 @@ def best_of(data: Data, rows: Sequence[Score | None]) -> Score | None:
 
 def mark(data: Data, row: Score, best: Score | None) -> str:
     """The verdict on a row against the best of its column; none where no interval says how sure the best one is."""
-    if best is None or best.low is None or data.systems[row.system].role:
+    if best is None or best.low is None or not data.competes(row.system):
         return ""
     if row.value == best.value:
         return "best"

@@ -7,8 +7,6 @@ import matplotlib as mpl
 import numpy as np
 from scipy import stats
 
-from magnet_eval.ablation import Training
-from magnet_eval.lookup import UserError
 from magnet_eval.records import Score
 from magnet_eval.report.ablation import rows_of
 from magnet_eval.report.data import Data, shown_label
@@ -19,6 +17,7 @@ from magnet_eval.report.figures import (
     Figure,
     bars,
     canvas,
+    counts,
     direction,
     is_wide,
     logarithmic,
@@ -28,25 +27,21 @@ from magnet_eval.report.figures import (
 )
 from magnet_eval.report.numbers import interval_text, value_text
 from magnet_eval.report.tables import Cell, Table, heading
-from magnet_eval.typed import typed
 
-
-def groups(data: Data) -> dict[str, list[str]]:
-    """Variant -> the labels of its systems in the run, in the order of the seeds; none where nothing was trained."""
-    given = (data.manifest.get("protocol") or {}).get("training")
-    try:
-        known = typed(Training, given, "training").labels() if given else {}
-    except UserError:  # a manifest of another version
-        return {}
-    found = {name: [label for label in labels if label in data.systems] for name, labels in known.items()}
-    return {name: labels for name, labels in found.items() if labels}
+LEGEND = (
+    "A value is the mean over the seeds; its interval (Student's t, 95 %) is of the training, so it holds for other "
+    "seeds, where those of single systems hold for other prompts."
+)
 
 
 def over_seeds(rows: Sequence[Score], **changes: object) -> Score:
-    """The mean of rows of one metric, one a seed, with Student's interval over the seeds; a single row has none."""
+    """The mean of rows of one metric, one a seed, with Student's interval over the seeds.
+
+    A single row has no interval. Nor have equal ones: that they are all alike is no measure of other seeds.
+    """
     values = np.array([row.value for row in rows])
     low = high = None
-    if len(values) > 1:
+    if not np.allclose(values, values[0], rtol=1e-9, atol=1e-12):
         half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5)
         low, high = float(values.mean()) - half, float(values.mean()) + half
     facts = {"value": float(values.mean()), "low": low, "high": high, "n": len(values), "floor": None, "p_value": None}
@@ -59,8 +54,8 @@ def pooled(data: Data) -> dict[tuple[str, str], list[Score]]:
     found: dict[tuple[str, str], list[Score]] = {}
     for key in dict.fromkeys((row.metric, row.preset) for row in rows):
         own = {row.system: row for row in rows if (row.metric, row.preset) == key}
-        for name, labels in groups(data).items():
-            if scored := [own[label] for label in labels if label in own]:
+        for name, labels in data.variants.items():
+            if scored := [own[label] for label in labels.values() if label in own]:
                 found.setdefault(key, []).append(over_seeds(scored, system=name))
     return found
 
@@ -68,14 +63,19 @@ def pooled(data: Data) -> dict[tuple[str, str], list[Score]]:
 def table(data: Data) -> Table:
     """Variants by metrics."""
     found = pooled(data)
-    names = list(groups(data))
+    names = list(data.variants)
     cells: dict[str, list[Cell]] = {name: [] for name in names}
     for rows in found.values():
         by_name = {row.system: Cell(value_text(row), interval_text(row)) for row in rows}
         for name in names:
             cells[name].append(by_name.get(name, Cell()))
-    columns = [replace(heading(rows), n=f"{rows[0].n} seeds") for rows in found.values()]
-    return Table(columns, list(cells.items())) if columns else Table([])
+    return of_seeds(Table([heading(rows) for rows in found.values()], list(cells.items()))) if found else Table([])
+
+
+def of_seeds(table: Table) -> Table:
+    """A table whose rows are means over seeds: its headings count these."""
+    columns = [replace(column, n=f"{column.n.removeprefix('n = ')} seeds") for column in table.columns]
+    return replace(table, columns=columns)
 
 
 def figures(data: Data) -> list[Figure]:
@@ -85,12 +85,11 @@ def figures(data: Data) -> list[Figure]:
 
 def _figure(data: Data, rows: Sequence[Score]) -> Figure:
     first, every = rows[0], rows_of(data)
-    members = groups(data)
     with mpl.rc_context(STYLE):
         figure, axes = canvas(0.75 + 0.34 * len(rows))
         values = []
         for y, row in enumerate(rows):
-            labels = members[row.system]
+            labels = list(data.variants[row.system].values())
             seeds = [
                 one for one in every if one.system in labels and (one.metric, one.preset) == (row.metric, row.preset)
             ]
@@ -103,5 +102,5 @@ def _figure(data: Data, rows: Sequence[Score]) -> Figure:
         axes.grid(axis="x")
         axes.set_xlabel(f"{shown_label(first)}{f' ({first.unit})' if first.unit else ''}")
         svg = to_svg(figure, f"variants-{first.metric}-{first.preset}")
-    caption = f"{direction(first.better)} · mean of {first.n} seeds, the seeds in grey{bars(rows)}"
+    caption = f"{direction(first.better)} · mean of seeds ({counts(rows)}), which are in grey{bars(rows)}"
     return Figure(svg, f"{shown_label(first)} by variant", caption, round(WIDTH * 96))

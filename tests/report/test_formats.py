@@ -8,9 +8,9 @@ import re
 
 import pytest
 
-from magnet_eval import cli
+from magnet_eval import cli, report
 from magnet_eval.lookup import UserError
-from magnet_eval.report import formats
+from magnet_eval.report import findings, formats, variants
 from magnet_eval.report.data import load
 from magnet_eval.store import RunFolder
 
@@ -64,6 +64,48 @@ def test_latex_is_balanced_and_bold_where_best(run, tmp_path):
         assert len(widths) == 1
     assert r"\textbf{" in text
     assert "−" not in text and "×" not in text
+
+
+@pytest.fixture
+def trained_run(run):
+    """The run as one of two variants at one seed each, with a finding that it speaks to and one that it does not."""
+    parts = {"variants": {"masked": {}, "autoregressive": {}}, "seeds": [0]}
+    names = {"magnet-tiny": "masked, seed 0", "musicgen-tiny": "autoregressive, seed 0"}
+    sides = {"better": "masked", "than": ["autoregressive"]}
+    claims = [
+        {"claim": "Masks <help>", "source": "A paper", **sides},
+        {"claim": "Masks are loud", **sides, "metrics": ["kad_musicnn_tiny"]},
+    ]
+    manifest = run.manifest()
+    run.update_manifest(
+        protocol={**manifest["protocol"], "training": parts, "findings": claims},
+        systems={names.get(label, label): made for label, made in manifest["systems"].items()},
+    )
+    rows = [dataclasses.replace(r, system=names.get(r.system, r.system), versus=names.get(r.versus, r.versus))
+            for r in run.scores()]  # fmt: skip
+    run.replace_scores(rows, lambda _: True)
+    return run
+
+
+def test_variants_and_findings_say_what_their_intervals_are(trained_run, tmp_path):
+    text, tex = (text_of(trained_run, tmp_path, kind) for kind in ("markdown", "latex"))
+    page = report.build(trained_run, tmp_path / "page").read_text(encoding="utf-8")
+    for shown in (text, page.replace("&#39;", "'")):
+        assert variants.LEGEND in shown and findings.OVER_SEEDS in shown
+        assert shown.index("Variants") < shown.index(variants.LEGEND) < shown.index(findings.OVER_SEEDS)
+    assert "over seeds with Student's 95" in tex and "mean over the seeds" in tex
+    assert "**" not in text.partition("## Quality")[2].partition("## ")[0]  # no seed is the best
+
+
+def test_a_finding_without_data_is_shown(trained_run, tmp_path):
+    text, tex = (text_of(trained_run, tmp_path, kind) for kind in ("markdown", "latex"))
+    page = report.build(trained_run, tmp_path / "page").read_text(encoding="utf-8")
+    said = "Not measured: KAD-musicnn."
+    assert "## Masks are loud (A question of this project)\n\nNot measured: KAD-musicnn.\n\n" in text
+    assert said in page and f"% Masks are loud (A question of this project): {said}" in tex
+    assert "## Masks \\<help\\> (A paper)" in text and "One seed says nothing of training." in text
+    assert "No single network is called the best" in page and "Masks &lt;help&gt;" in page
+    assert tex.count(r"\toprule") == tex.count(r"\bottomrule") == tex.count(r"\begin{table}")
 
 
 HOSTILE = r"=cmd|'/c' & 100% $x_1$ {a}\input{/etc/passwd} #~^ <b>"
