@@ -24,6 +24,7 @@ from magnet_eval.metrics import Metric
 from magnet_eval.metrics.control import TextControl, text_control
 from magnet_eval.metrics.estimate import Difference, Estimate, difference, estimate
 from magnet_eval.metrics.record import TEXTUAL
+from magnet_eval.metrics.resampling import N_PERMUTATIONS
 from magnet_eval.progress import Progress
 from magnet_eval.prompts import read_reference
 from magnet_eval.records import Clip, Embeddings, Score, is_people
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T", Estimate, Difference, TextControl)
 VERSION = 4  # of the statistics: raise it when a change of code changes a number but no metric's preset
 SEED = 0  # of every bootstrap and permutation
+ALPHA = 0.05  # what an adjusted p-value must be below
 SHUFFLED = "shuffled captions"  # what the text control is a difference to
 SUFFIX = "_shuffled"  # of the text control's metric
 
@@ -132,6 +134,15 @@ class Scorer:
                     "scores of as many clips compare"
                 )
 
+    def warn_of_many(self, metric: Metric, n_pairs: int) -> None:
+        """Notes that of so many pairs no difference can be significant: permutations give no smaller p."""
+        smallest = n_pairs / (1 + N_PERMUTATIONS)
+        if metric.needs == "reference_set" and smallest >= ALPHA:
+            self.warn(
+                f"{n_pairs} pairs of systems are too many for scores of whole sets: adjusted for their number (Holm) "
+                f"no p is below {min(1.0, smallest):.2g}, so that no two can be told apart; name fewer systems"
+            )
+
     def warn(self, line: str) -> None:
         """Notes, once, what a reader of the scores must know."""
         if line not in self.warnings:
@@ -163,6 +174,7 @@ class Scorer:
                 sides = (systems[label], systems[versus], against)
                 apart = self.computed(Difference, metric, label, sides, difference)
                 compared[label, versus] = Result.of(apart) if apart else None
+        self.warn_of_many(metric, sum(result is not None for result in compared.values()))
         self.add_differences(metric, compared)
         if metric.needs in TEXTUAL and against:
             self.control(metric, systems, against)
@@ -265,13 +277,18 @@ class Scorer:
         return result
 
     def pairs(self) -> list[tuple[str, str]]:
-        """Who is compared with whom: every two systems that compete, and each control with the baseline."""
+        """Who is compared with whom: every two systems that compete, and each control with the baseline.
+
+        Of trained variants only those at the same seed: their networks differ in the variant alone.
+        """
+        seeds = self.protocol.training.seed_of() if self.protocol.training else {}
         made = self.folder.manifest().get("systems", {})  # not the zoo, which need not have a compared run's models
         compete = [label for label in self.clips if made.get(label, {}).get("family") not in config.CONTROLS]
         return [
             (label, versus)
             for versus, label in itertools.combinations(self.clips, 2)
-            if versus == self.baseline or {label, versus} <= set(compete)
+            if (versus == self.baseline or {label, versus} <= set(compete))
+            and len({seeds[one] for one in (label, versus) if one in seeds}) < 2
         ]
 
     def add_differences(self, metric: Metric, found: Mapping[tuple[str, str], Result | None], **more: Any) -> None:
