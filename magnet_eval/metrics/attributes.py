@@ -4,6 +4,7 @@ An embedding holds a block of columns for each attribute: of a clip how likely e
 the value named, or zeros where none is.
 """
 
+from collections.abc import Iterable
 from functools import partial
 
 import numpy as np
@@ -25,6 +26,11 @@ def columns(name: str) -> slice:
     """Where an attribute stands in an embedding."""
     start = sum(SIZES[other] for other in list(SIZES)[: list(SIZES).index(name)])
     return slice(start, start + SIZES[name])
+
+
+def chance(attributes: Iterable[str]) -> float:
+    """What guessing gets of these attributes: the mean of one in the number of values of each."""
+    return float(np.mean([1 / SIZES[name] for name in attributes]))
 
 
 def attribute_accuracy(heard: np.ndarray, named: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:

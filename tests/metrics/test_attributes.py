@@ -12,7 +12,7 @@ from magnet_eval.embedders import music_features
 from magnet_eval.embedders.attributes_tiny import AttributesEmbedder
 from magnet_eval.lookup import UserError
 from magnet_eval.metrics import METRICS, get
-from magnet_eval.metrics.attributes import ATTRIBUTES, SIZES, attribute_accuracy, columns
+from magnet_eval.metrics.attributes import ATTRIBUTES, SIZES, attribute_accuracy, chance, columns
 
 RATE, SAMPLES = 16_000, 80_000
 REFERENCE = Path(__file__).resolve().parents[2] / "models" / "tiny" / "reference"
@@ -61,6 +61,16 @@ def test_metrics_look_at_their_attribute():
     assert columns("style") == slice(0, 6) and columns("dynamics").stop == sum(SIZES.values()) == 24
     assert METRICS["attributes_tiny"].columns == slice(0, 24)
     assert METRICS["tempo_tiny"].columns == columns("bpm") and METRICS["tempo_tiny"].tags == ("bpm",)
+
+
+def test_chance_is_what_guessing_gets():
+    assert (chance(["lead"]), chance(["mode"])) == pytest.approx((1 / 6, 1 / 2))
+    rng = np.random.default_rng(0)
+    guessed, named = (
+        np.concatenate([np.eye(size)[rng.integers(size, size=4000)] for size in SIZES.values()], axis=1) for _ in "ab"
+    )
+    found = attribute_accuracy(guessed, named, tuple(SIZES.values()))
+    assert found.mean() == pytest.approx(chance(ATTRIBUTES), abs=4 * found.std() / 4000**0.5)
 
 
 @pytest.mark.parametrize("bpm", [float(value) for value in ATTRIBUTES["bpm"]])

@@ -41,6 +41,17 @@ def test_closed_form():
     assert controllability.agreement(likes, np.ones((5, 1))) is None
 
 
+def test_a_gap_between_systems_moves_the_pooled_correlation_alone():
+    """Within each system the orders are reversed; that one leads in both scores makes the pooled one positive."""
+    likes = np.array([[0.1, 0.7], [0.2, 0.8], [0.3, 0.9]])
+    heard = np.array([[0.3, 0.9], [0.2, 0.8], [0.1, 0.7]])
+    assert controllability.agreement(likes, heard).value > 0.5
+    assert controllability.agreement(likes, heard, controllability.within).value == pytest.approx(-1)
+    likes[0, 1] = np.nan  # of the second system two clips count: ranks 1 2 against 2 1
+    assert controllability.within(likes, heard) == pytest.approx(-1)
+    assert controllability.within(likes, np.ones_like(likes)) is None
+
+
 def test_missing_clips_are_left_out():
     likes = np.array([[0.1, 0.9], [0.2, np.nan], [0.3, 0.4], [0.4, 0.2]])
     assert controllability.agreement(likes, likes).n == 7
@@ -52,12 +63,15 @@ def test_table_and_sentence(run):
         own[row.system].append(row.value)
     data = load(with_accuracy(run, {label: np.argsort(np.argsort(values)) / 6 for label, values in own.items()}))
     table, said = controllability.evidence(data)
-    assert [name for name, _ in table.rows] == [*data.systems, controllability.TOGETHER]
+    assert [name for name, _ in table.rows] == [*data.systems, controllability.TOGETHER, controllability.WITHIN]
     assert [column.label for column in table.columns] == ["CLAP-tiny and Attribute accuracy (tiny)"]
-    first, together = table.rows[0][1][0], table.rows[-1][1][0]
+    first, together, inside = (table.rows[i][1][0] for i in (0, -2, -1))
     assert first.text.startswith("1") and first.note == "n = 3"
     assert together.note == "n = 6"  # two systems compete, three prompts
-    assert len(said) == 1 and "takes 3 values" in said[0]
+    assert inside.text.startswith("1")  # as the accuracies of each system were made
+    assert len(said) == 3 and "takes 3 values" in said[0] and f"gaps between systems: ρ = {inside.text}" in said[0]
+    assert said[1].startswith("Guessing gets 0.31 of Attribute accuracy (tiny): ")
+    assert "learned from the same composed music" in said[2]
 
 
 def test_no_section_without_both_scores(run, tmp_path):
@@ -70,4 +84,6 @@ def test_section_and_markdown(run, tmp_path):
     page = build(with_accuracy(run, values), tmp_path / "page.html").read_text()
     assert '<h2 id="controllability">Does the score measure what it says?' in page
     assert 'href="#controllability"' in page and "too few clips, or all alike" in page
+    for text in (page, markdown(load(run))):
+        assert "Guessing gets 0.31 of Attribute accuracy (tiny)" in text and "the same composed music" in text
     assert "## Does the score measure what it says?" in markdown(load(run))
