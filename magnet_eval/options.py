@@ -13,6 +13,9 @@ from magnet_eval.prompts import DATASETS
 ACTIONS = ("prepare", "download")
 FORMATS = ("html", "markdown", "latex", "csv", "parquet", "json")
 PRUNABLE = ("audio", "cache")
+PROTOCOLS_OWN = {  # options of train that a protocol's training block takes the place of
+    "what": "", "minutes": "", "out": "", "steps": "training.steps=STEPS", "seed": "training.seeds=[0,1,2]",
+}  # fmt: skip
 KINDS = ("models", "protocols", "metrics", "runs")
 
 
@@ -178,7 +181,13 @@ class TrainOptions:
     threads: int = option(0, "CPU threads; 0: all")
 
     def __post_init__(self) -> None:
-        """Refuses times, steps and threads that do not exist."""
+        """Refuses times, steps and threads that do not exist, and beside protocol= what the protocol itself says."""
+        if self.protocol is not None:
+            for name, instead in PROTOCOLS_OWN.items():
+                if getattr(self, name) != getattr(TrainOptions, name):
+                    hint = f"type protocol.{instead}" if instead else "leave it out"
+                    raise UserError(f"{name}= does not go with protocol=, which says it all; {hint}.")
+        between("seed", self.seed, 0)
         between("steps", self.steps, 0)
         between("minutes", self.minutes, 0.01)
         between("threads", self.threads, 0)

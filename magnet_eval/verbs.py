@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 from magnet_eval import config, mirror, places, remote
 from magnet_eval.config import Generation, Protocol, Run
+from magnet_eval.environment import command
 from magnet_eval.lookup import UserError, load
 from magnet_eval.options import (
     BenchOptions,
@@ -125,7 +127,9 @@ def _train_for(chosen: TrainOptions, protocol: Protocol) -> str:
     from magnet_eval.training.lab import train_variants
 
     found = train_variants(protocol, Path(chosen.work), chosen.threads)
-    return "\n".join([*map(str, found), "", f"next: magnet-eval run protocol={protocol.name}"])
+    words = [word for word in shlex.split(command()) if word.lstrip("~+").startswith("protocol")]
+    words = words or [f"protocol={protocol.name}"]  # called from Python
+    return "\n".join([*map(str, found), "", f"next: {shlex.join(['magnet-eval', 'run', *words])}"])
 
 
 def _clips(chosen: GenerateOptions) -> Iterator[Path]:

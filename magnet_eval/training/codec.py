@@ -156,9 +156,12 @@ def set_codebooks(codec: EncodecModel, books: torch.Tensor) -> None:
 def excerpts(
     audio: np.ndarray, rng: np.random.Generator, batch: int = 16, frames: int = 40
 ) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
-    """Random excerpts [batch, samples] of clips, float32, with their rows and first frames."""
+    """Random excerpts [batch, samples] of clips, float32, with their rows and first frames, rarely silent."""
     rows = rng.integers(len(audio), size=batch)
     starts = rng.integers(audio.shape[-1] // HOP - frames + 1, size=batch)
+    for i, (row, start) in enumerate(zip(rows, starts, strict=True)):
+        if not audio[row, start * HOP : (start + frames) * HOP].any():  # the end of a sound effect: its beginning then
+            starts[i] = 0
     picked = [audio[r, s * HOP : (s + frames) * HOP] for r, s in zip(rows, starts, strict=True)]
     return torch.from_numpy(to_float(np.stack(picked))), rows, starts
 

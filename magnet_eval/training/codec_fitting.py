@@ -10,8 +10,9 @@ from transformers import EncodecModel
 
 from magnet_eval.training import codec as parts
 from magnet_eval.training.critic import SpectrogramCritic, critic_loss, decoder_losses
-from magnet_eval.training.fitting import adamw, fit
+from magnet_eval.training.fitting import adamw, fit, is_done
 
+PHASES = ("rough", "fine", "polish")  # of the decoder, in this order
 FRAMES = 40  # of an excerpt: 1.6 s
 DROPPED = 0.25  # share of batches that the decoder hears through fewer codebooks (quantiser dropout)
 DOUBT, FEATURES = 0.03, 0.1  # weights of the critic's verdict and of its features, beside the spectral loss
@@ -29,8 +30,13 @@ class CodecFit:
     seed: int = 0
 
     def _decoder(self, name: str, loss_of: Callable, minutes: float, lr: float, **beside: object) -> int:
-        path = self.states / f"codec-{name}.pt"
-        return fit(self.codec.decoder, loss_of, path, minutes, lr=lr, seed=self.seed, beside=beside)
+        if not is_done(self._state(name), minutes, self.seed):
+            for later in PHASES[PHASES.index(name) + 1 :]:  # they went on from a decoder that now changes
+                self._state(later).unlink(missing_ok=True)
+        return fit(self.codec.decoder, loss_of, self._state(name), minutes, lr=lr, seed=self.seed, beside=beside)
+
+    def _state(self, phase: str) -> Path:
+        return self.states / f"codec-{phase}.pt"
 
     def _pair(self, rng: np.random.Generator, used: int = parts.CODEBOOKS) -> tuple[torch.Tensor, torch.Tensor]:
         real, rows, starts = parts.excerpts(self.audio, rng, frames=FRAMES)
@@ -75,5 +81,4 @@ class CodecFit:
             found = self.codec.encoder(real[:, None].to(self.codec.device)).transpose(1, 2)
             return (found - target).square().mean()
 
-        path = self.states / "codec-encoder.pt"
-        return fit(self.codec.encoder, loss_of, path, minutes, lr=1.5e-3, seed=self.seed)
+        return fit(self.codec.encoder, loss_of, self._state("encoder"), minutes, lr=1.5e-3, seed=self.seed)

@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, T5EncoderModel
 
 from magnet_eval.generators.transformer import LanguageModel
+from magnet_eval.training.states import existing
 from magnet_eval.training.tasks import MUSIC, Task
 from magnet_eval.training.text import tokenize
 
@@ -27,7 +28,8 @@ class Corpus:
     task: Task = MUSIC
 
     def __post_init__(self) -> None:
-        """Loads the text encoder."""
+        """Loads the text encoder. Raises FileNotFoundError where there is none."""
+        existing(self.text_folder / "config.json")
         self.tokenizer = AutoTokenizer.from_pretrained(self.text_folder)
         self.encoder = T5EncoderModel.from_pretrained(self.text_folder).float().eval().to(self.device)
 

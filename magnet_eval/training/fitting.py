@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from magnet_eval.training.states import reading, save
+
 log = logging.getLogger(__name__)
 SAVE_EVERY, LOG_EVERY = 60.0, 200  # seconds, steps
 
@@ -20,11 +22,12 @@ def adamw(module: nn.Module, lr: float) -> torch.optim.Optimizer:
     return torch.optim.AdamW(module.parameters(), lr=lr, betas=(0.8, 0.95))
 
 
-def save(path: Path, content: Any) -> None:
-    """Writes a state, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(content, path.with_suffix(".partial"))
-    path.with_suffix(".partial").replace(path)
+def is_done(state: Path, minutes: float, seed: int) -> bool:
+    """Whether ``fit`` would take no step."""
+    if not state.is_file():
+        return False
+    with reading(state, seed) as saved:
+        return saved["seconds"] >= 60 * minutes
 
 
 def fit(
@@ -39,14 +42,15 @@ def fit(
     parts = {"module": module, "optimizer": optimizer, **(beside or {})}
     step, seconds, recent = 0, 0.0, []
     if state.is_file():
-        saved = torch.load(state, weights_only=True)
-        for name, part in parts.items():
-            part.load_state_dict(saved[name])
-        step, seconds = saved["step"], saved["seconds"]
+        with reading(state, seed) as saved:
+            for name, part in parts.items():
+                part.load_state_dict(saved[name])
+            step, seconds = saved["step"], saved["seconds"]
     rng = np.random.default_rng([seed, step])
 
     def keep() -> None:
-        save(state, {name: part.state_dict() for name, part in parts.items()} | {"step": step, "seconds": seconds})
+        counts = {"step": step, "seconds": seconds, "seed": seed}
+        save(state, {name: part.state_dict() for name, part in parts.items()} | counts)
 
     last = saved_at = time.perf_counter()
     while (done := seconds / (60 * minutes)) < 1:

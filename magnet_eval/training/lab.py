@@ -1,5 +1,6 @@
 """The ablation lab: trains the networks that a protocol's ``training`` asks for, on the shipped codec's tokens."""
 
+import hashlib
 import json
 import logging
 import math
@@ -11,20 +12,27 @@ from safetensors.torch import load_file
 from magnet_eval import zoo
 from magnet_eval.config import Protocol
 from magnet_eval.lookup import UserError
+from magnet_eval.store import write_atomic
 from magnet_eval.training import codec, dataset, language
 from magnet_eval.training.corpus import Corpus
-from magnet_eval.training.fitting import save
 from magnet_eval.training.recipe import Kitchen
+from magnet_eval.training.states import held, save, waiting
 
 log = logging.getLogger(__name__)
 FIGURES, SPLITS = "figures.json", ("train", "valid")
 
 
+def models() -> Path:
+    """The embedded models, whose codec and text encoder the lab's networks go with."""
+    return zoo.root() / "models" / "tiny"
+
+
 def train_variants(protocol: Protocol, work: Path, threads: int = 0) -> list[Path]:
     """Trains every network of the protocol that is not there; returns the figures' files, old and new.
 
-    A network that was interrupted goes on from its state in ``work``. threads: of torch; 0 leaves its choice.
-    Raises UserError if nothing is to be trained.
+    A network that was interrupted goes on from its state in ``work``; one that another process is at is left to it, and
+    one that learned the tokens or texts of other embedded models is trained anew. threads: of torch; 0 leaves its
+    choice. Raises UserError if nothing is to be trained.
     """
     if protocol.training is None:
         raise UserError(
@@ -33,42 +41,59 @@ def train_variants(protocol: Protocol, work: Path, threads: int = 0) -> list[Pat
         )
     if threads:
         torch.set_num_threads(threads)
-    plan, networks = protocol.training, list(protocol.training.networks())
-    missing = [network for network in networks if not Path(network[0], FIGURES).is_file()]
+    plan, networks, origin = protocol.training, list(protocol.training.networks()), fingerprint(models())
+    missing = [network for network in networks if not is_trained(Path(network[0]), origin)]
     if missing:
         train, valid = corpora(work)
         for number, (folder, variant, family, seed) in enumerate(missing, 1):
-            if Path(folder, FIGURES).is_file():  # another process has come first
-                continue
-            log.info("network %d of %d: %s", number, len(missing), Path(folder).name)
-            chosen = language.TrainConfig(
-                family, plan.width, variant.span_len, variant.subcodes_context, variant.no_text, plan.batch, plan.lr
-            )
-            _train(chosen, train, valid, Path(folder), work, seed, plan.steps)
-    return [Path(folder, FIGURES) for folder, *_ in networks]
+            state = work / "lab" / "states" / f"{Path(folder).name}-{origin}.pt"
+            with held(state) as free:
+                if not free or is_trained(Path(folder), origin):
+                    continue
+                log.info("network %d of %d: %s", number, len(missing), Path(folder).name)
+                config = language.TrainConfig(
+                    family, plan.width, variant.span_len, variant.subcodes_context, variant.no_text, plan.batch, plan.lr
+                )
+                values = language.train_language(
+                    config, train, valid, Path(folder), state, math.inf, seed=seed, max_steps=plan.steps
+                )
+                write_atomic(Path(folder, FIGURES), json.dumps(values | {"made_for": origin}, indent=1) + "\n")
+                state.unlink()
+                log.info("%s: %s", Path(folder).name, json.dumps(values["held_out"]))
+    found = [Path(folder, FIGURES) for folder, *_ in networks if is_trained(Path(folder), origin)]
+    if len(found) < len(networks):
+        log.info("%d networks are left to other processes", len(networks) - len(found))
+    return found
 
 
-def _train(
-    config: language.TrainConfig, train: Corpus, valid: Corpus, out: Path, work: Path, seed: int, steps: int
-) -> None:
-    state = work / "lab" / "states" / f"{out.name}.pt"
-    values = language.train_language(config, train, valid, out, state, math.inf, seed=seed, max_steps=steps)
-    (out / FIGURES).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-    state.unlink()
-    log.info("%s: %s", out.name, json.dumps(values["held_out"]))
+def is_trained(folder: Path, origin: str) -> bool:
+    """Whether the folder holds a finished network for the embedded codec and text encoder of this fingerprint."""
+    try:
+        return json.loads((folder / FIGURES).read_bytes()).get("made_for") == origin
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def fingerprint(folder: Path) -> str:
+    """What the lab's tokens and texts depend on: latents, codebooks, text encoder; not the codec's decoder."""
+    latents, books = quantiser(folder / "codec")
+    digest = hashlib.sha256((folder / "text" / "model.safetensors").read_bytes())
+    for part in (latents.mean, latents.basis, books):
+        digest.update(part.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
 
 
 def corpora(work: Path) -> tuple[Corpus, Corpus]:
     """Training and held-out tokens of the shipped codec with their captions; rendered and tokenised where missing."""
-    kitchen = Kitchen(work, zoo.root() / "models" / "tiny", tokens="shipped-tokens")
-    dataset.prepare(kitchen.data, kitchen.seed, kitchen.task)
+    kitchen = Kitchen(work, models(), tokens=f"lab/tokens-{fingerprint(models())}")
+    dataset.prepare(kitchen.data, kitchen.task)
+    latents, books = quantiser(kitchen.out / "codec")
     for split in SPLITS:
         path = kitchen.codes_file(split)
-        if not path.is_file():
-            latents, books = quantiser(kitchen.out / "codec")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            save(path, codec.tokenise(kitchen.load(split)[0], latents, books))
-            log.info("%s: tokenised", split)
+        with waiting(path):
+            if not path.is_file():
+                save(path, codec.tokenise(kitchen.load(split)[0], latents, books))
+                log.info("%s: tokenised", split)
     return kitchen.corpus(SPLITS[0]), kitchen.corpus(SPLITS[1])
 
 

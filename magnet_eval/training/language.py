@@ -17,10 +17,11 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from magnet_eval.ablation import HEADS
 from magnet_eval.generators.transformer import LanguageModel, LMConfig
 from magnet_eval.training.corpus import Batch, Corpus
-from magnet_eval.training.fitting import save
 from magnet_eval.training.objectives import NO_TEXT_SHARE, OBJECTIVES, Loss, autoregressive_loss, masked_loss
+from magnet_eval.training.states import reading, save
 
 log = logging.getLogger(__name__)
 AVERAGED = 0.998  # of the moving average of the weights: about the last 500 steps
@@ -41,8 +42,9 @@ class TrainConfig:
     def network(self) -> LMConfig:
         """The one network that all tiny models share (4.8 M parameters; 1.3 M at width 128)."""
         return LMConfig(
-            dim=self.width, num_heads=4, num_layers=4, card=256, text_dim=128, causal=self.family == "autoregressive",
-            span_len=self.span_len, subcodes_context=self.subcodes_context, frame_rate=25.0, segment_seconds=5.0,
+            dim=self.width, num_heads=HEADS, num_layers=4, card=256, text_dim=128, frame_rate=25.0,
+            segment_seconds=5.0, causal=self.family == "autoregressive", span_len=self.span_len,
+            subcodes_context=self.subcodes_context,
         )  # fmt: skip
 
 
@@ -68,18 +70,18 @@ class Trainer:
     def __init__(self, config: TrainConfig, state: Path, device: str, seed: int) -> None:
         """Goes on from the file ``state`` if there is one."""
         torch.manual_seed(seed)
-        self.config, self.state, self.device = config, state, device
+        self.config, self.state, self.device, self.seed = config, state, device, seed
         self.lm = LanguageModel(config.network()).to(device)
         self.average = copy.deepcopy(self.lm).requires_grad_(False)
         self.optimizers = optimizers(self.lm, config.lr)
         self.step, self.seconds = 0, 0.0
         if state.is_file():
-            saved = torch.load(state, weights_only=True, map_location=device)
-            self.lm.load_state_dict(saved["model"])
-            self.average.load_state_dict(saved.get("average", saved["model"]))
-            for optimizer, optimizer_state in zip(self.optimizers, saved["optimizers"], strict=True):
-                optimizer.load_state_dict(optimizer_state)
-            self.step, self.seconds = saved["step"], saved["seconds"]
+            with reading(state, seed) as saved:
+                self.lm.load_state_dict(saved["model"])
+                self.average.load_state_dict(saved.get("average", saved["model"]))
+                for optimizer, optimizer_state in zip(self.optimizers, saved["optimizers"], strict=True):
+                    optimizer.load_state_dict(optimizer_state)
+                self.step, self.seconds = saved["step"], saved["seconds"]
             log.info("%s: goes on at step %d", state.stem, self.step)
         self.generator = torch.Generator().manual_seed(seed + self.step)
 
@@ -87,7 +89,8 @@ class Trainer:
         """Writes the state, whole or not at all."""
         networks = {"model": self.lm.state_dict(), "average": self.average.state_dict()}
         states = [optimizer.state_dict() for optimizer in self.optimizers]
-        save(self.state, {**networks, "optimizers": states, "step": self.step, "seconds": self.seconds})
+        counts = {"step": self.step, "seconds": self.seconds, "seed": self.seed}
+        save(self.state, {**networks, "optimizers": states, **counts})
 
     def learn(self, batch: Batch, done: float) -> Loss:
         """One step on a batch; ``done`` is the share of the budget that is spent."""
@@ -112,7 +115,7 @@ class Trainer:
 
 def train_language(
     config: TrainConfig, train: Corpus, valid: Corpus, out: Path, state: Path, minutes: float, *,
-    seed: int = 0, save_every: float = 120.0, max_steps: int | None = None,
+    seed: int = 0, save_every: float = 30.0, max_steps: int | None = None,
 ) -> dict:  # fmt: skip
     """Trains for ``minutes`` of its own time, going on from the file ``state``; writes ``out`` and returns figures.
 
@@ -141,9 +144,9 @@ def train_language(
 def save_language(lm: LanguageModel, family: str, out: Path) -> None:
     """config.json and model.safetensors in half precision."""
     out.mkdir(parents=True, exist_ok=True)
-    save_file(
-        {name: value.half().contiguous().cpu() for name, value in lm.state_dict().items()}, out / "model.safetensors"
-    )
+    partial = out / "model.partial"
+    save_file({name: value.half().contiguous().cpu() for name, value in lm.state_dict().items()}, partial)
+    partial.replace(out / "model.safetensors")
     (out / "config.json").write_text(json.dumps({"family": family, **asdict(lm.config)}, indent=1) + "\n")
 
 

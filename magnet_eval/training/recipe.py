@@ -16,8 +16,10 @@ import numpy as np
 import torch
 
 from magnet_eval.lookup import UserError, check
+from magnet_eval.store import write_atomic
 from magnet_eval.training import dataset
 from magnet_eval.training.cards import CARDS, write_card
+from magnet_eval.training.states import existing, held, save
 from magnet_eval.training.tasks import MUSIC, SOUNDS, Task
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ class Kitchen:
 
     def pieces(self) -> dict[str, list]:
         """Pieces of each split."""
-        return dataset.split_pieces(self.seed, self.task)
+        return dataset.split_pieces(self.task)
 
     def load(self, split: str) -> tuple[np.ndarray, list]:
         """Audio int16 [n, 80,000] and the pieces of one split."""
@@ -73,7 +75,7 @@ def device() -> str:
 
 def data(kitchen: Kitchen, minutes: float) -> dict:
     """Renders all pieces."""
-    dataset.prepare(kitchen.data, kitchen.seed, kitchen.task)
+    dataset.prepare(kitchen.data, kitchen.task)
     return {"pieces": {split: len(pieces) for split, pieces in kitchen.pieces().items()}}
 
 
@@ -94,11 +96,10 @@ def tokens(kitchen: Kitchen, minutes: float) -> dict:
     latents = codec.fit_latents(few)
     sample = torch.cat([latents(chunk).flatten(0, 1) for chunk in codec.chunks(few)])
     books = codec.fit_codebooks(sample, torch.Generator().manual_seed(kitchen.seed))
-    folder = kitchen.work / "tokens"
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.save({"mean": latents.mean, "basis": latents.basis, "books": books}, folder / "quantiser.pt")
+    quantiser = {"mean": latents.mean, "basis": latents.basis, "books": books}
+    save(kitchen.work / "tokens" / "quantiser.pt", quantiser)
     for split in dataset.SPLITS:
-        torch.save(codec.tokenise(kitchen.load(split)[0], latents, books), folder / f"{split}.pt")
+        save(kitchen.codes_file(split), codec.tokenise(kitchen.load(split)[0], latents, books))
     return unigram(kitchen)
 
 
@@ -186,7 +187,7 @@ def attributes(kitchen: Kitchen, minutes: float) -> dict:
 
     from magnet_eval.training import attributes as parts
 
-    codec = EncodecModel.from_pretrained(kitchen.out / "codec").float().eval()
+    codec = EncodecModel.from_pretrained(existing(kitchen.out / "codec")).float().eval()
     heard = {}
     for split, n in (("train", parts.CLIPS), ("valid", None)):
         sounds = parts.chunks(kitchen.load(split)[0][:n]), parts.rebuilt(codec, kitchen.codes(split)[:n])
@@ -238,6 +239,9 @@ def train(
     threads: of torch; 0 leaves its choice.
     Raises UserError if a step's input is missing.
     """
+    for folder in (work, out):
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"{folder} is a file; work= and out= are folders")
     if threads:
         torch.set_num_threads(threads)
     names = list(TASKS) if what == "all" else [check("training step", what, [*TASKS, "all"])]
@@ -249,16 +253,23 @@ def train(
         if card.is_file() and what == "all":
             log.info("%s: done already (%s)", name, card)
             continue
-        start = time.perf_counter()
-        try:
-            figures = STEPS[step](kitchen, minutes)
-        except FileNotFoundError as error:
-            raise UserError(f"training step {name} needs {error.filename}; type: magnet-eval train what=all") from error
-        figures["wall_seconds"] = round(time.perf_counter() - start)
-        card.parent.mkdir(parents=True, exist_ok=True)
-        card.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        figures = _cooked(name, kitchen, minutes)
+        write_atomic(card, json.dumps(figures, indent=1) + "\n")
         log.info("%s: %s", name, json.dumps(figures))
         if name in CARDS:
             write_card(name, out, figures)
         cards.append(card)
     return cards
+
+
+def _cooked(name: str, kitchen: Kitchen, minutes: float) -> dict:
+    """The figures of one step, by one process at a time."""
+    step, start = TASKS[name][1], time.perf_counter()
+    with held(kitchen.work / "states" / step) as free:
+        if not free:
+            raise UserError(f"another process is at step {name} in {kitchen.work}; wait for it, or give another work=")
+        try:
+            figures = STEPS[step](kitchen, minutes)
+        except FileNotFoundError as error:
+            raise UserError(f"training step {name} needs {error.filename}; type: magnet-eval train what=all") from error
+    return figures | {"wall_seconds": round(time.perf_counter() - start)}

@@ -5,6 +5,7 @@ needs them. Effects are off and pieces start on the sample grid of the token fra
 always gives the same samples.
 """
 
+import importlib.util
 import shutil
 import subprocess
 import tempfile
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from magnet_eval.lookup import UserError
 from magnet_eval.training.composer import CLIP_MS, GAP_MS, Piece, notes, programs
 
 SOUND_FONT = Path("/usr/share/sounds/sf2/FluidR3_GM.sf2")
@@ -65,12 +67,14 @@ def _render_file(pieces: Sequence[Piece]) -> np.ndarray:
 def render(pieces: Sequence[Piece], per_file: int = 250, workers: int = 2) -> np.ndarray:
     """Audio of all pieces: float32 [n, 80,000], 16 kHz mono, range -1 to 1.
 
-    Raises RuntimeError if fluidsynth or the sound font is missing.
+    Raises UserError if fluidsynth, the sound font or the extra ``train`` is missing.
     """
     if shutil.which("fluidsynth") is None or not SOUND_FONT.is_file():
-        raise RuntimeError(
+        raise UserError(
             f"rendering needs fluidsynth and {SOUND_FONT}; type: apt-get install fluidsynth fluid-soundfont-gm"
         )
+    if importlib.util.find_spec("mido") is None:
+        raise UserError("rendering needs the package mido, which is not here: pip install 'magnet-eval[train]'")
     parts = [pieces[i : i + per_file] for i in range(0, len(pieces), per_file)]
     with ThreadPoolExecutor(workers) as pool:
         return np.concatenate(list(pool.map(_render_file, parts)))

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from magnet_eval.training import codec
+from magnet_eval.training import codec, codec_fitting
 from magnet_eval.training.codec_fitting import CodecFit
 from magnet_eval.training.critic import SpectrogramCritic, critic_loss, decoder_losses
 from magnet_eval.training.fitting import adamw, fit
+from magnet_eval.training.states import save
 
 MOMENT = 0.5 / 60  # minutes
 
@@ -73,3 +74,19 @@ def test_every_phase_of_the_decoder_lowers_its_loss(phase, tmp_path):
     assert getattr(CodecFit(model, audio, codes, books, tmp_path), phase)(8 * MOMENT) > 0
     assert loss() < before
     assert (tmp_path / f"codec-{phase}.pt").is_file()
+
+
+def test_more_time_for_a_phase_begins_the_later_ones_anew(tmp_path, monkeypatch):
+    phases = (*codec_fitting.PHASES, "encoder")
+    for phase in phases:
+        save(tmp_path / f"codec-{phase}.pt", {"seconds": 60.0, "seed": 0})
+    monkeypatch.setattr(codec_fitting, "fit", lambda *args, **kwargs: 0)
+    fitting = CodecFit(codec.empty_codec(filters=4), np.zeros((1, 80_000), np.int16), *torch.zeros(2, 1), tmp_path)
+
+    def there() -> list[str]:
+        return [phase for phase in phases if (tmp_path / f"codec-{phase}.pt").is_file()]
+
+    fitting.rough(minutes=1)
+    assert there() == list(phases)  # it was done: they go on
+    fitting.fine(minutes=2)
+    assert there() == ["rough", "fine", "encoder"]

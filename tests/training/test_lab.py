@@ -1,17 +1,18 @@
 """The ablation lab: every network once, what is there stays, and the shipped codec's own tokens."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from magnet_eval import zoo
 from magnet_eval.ablation import Training, Variant
 from magnet_eval.config import Protocol, System
 from magnet_eval.lookup import UserError
-from magnet_eval.training import codec, lab, language
+from magnet_eval.training import codec, lab, language, states
 
 
 @pytest.fixture
@@ -43,10 +44,46 @@ def test_every_network_is_trained_once(trained):
     assert [(variant.span_len, seed, steps) for variant, _, seed, steps in asked] == [
         (1, 0, 7), (3, 0, 7), (1, 1, 7), (3, 1, 7),
     ]  # fmt: skip
-    assert all(json.loads(path.read_text()) == {"held_out": {}} for path in found)
+    assert all(json.loads(path.read_text())["held_out"] == {} for path in found)
     found[1].unlink()
     train()  # one was lost: it alone is made again
     assert asked[4:] == [asked[1]]
+
+
+def test_a_network_of_other_tokens_is_trained_again(trained, monkeypatch):
+    train, asked = trained
+    found = train()
+    found[1].write_text(found[1].read_text()[:-9])  # torn
+    train()
+    assert asked[4:] == [asked[1]]
+    monkeypatch.setattr(lab, "fingerprint", lambda folder: "another codec")
+    assert train() == found
+    assert sorted(asked[5:], key=str) == sorted(asked[:4], key=str)
+
+
+def test_a_network_that_another_process_is_at_is_left_to_it(trained, tmp_path):
+    train, asked = trained
+    found = train()
+    found[1].unlink()
+    state = tmp_path / "work" / "lab" / "states" / f"{found[1].parent.name}-{lab.fingerprint(lab.models())}.pt"
+    with states.held(state):
+        assert train() == [found[0], *found[2:]]
+    assert len(asked) == 4
+    assert train() == found
+
+
+def test_the_fingerprint_is_of_tokens_and_texts_and_not_of_the_decoder(tmp_path):
+    shutil.copytree(lab.models() / "codec", tmp_path / "codec")
+    shutil.copytree(lab.models() / "text", tmp_path / "text")
+    own = lab.fingerprint(tmp_path)
+    assert own == lab.fingerprint(lab.models())
+    weights = load_file(tmp_path / "codec" / "model.safetensors")
+    decoder = next(name for name in weights if name.startswith("decoder") and name.endswith("bias"))
+    save_file({**weights, decoder: weights[decoder] + 1}, tmp_path / "codec" / "model.safetensors")
+    assert lab.fingerprint(tmp_path) == own
+    book = "quantizer.layers.2.codebook.embed"
+    save_file({**weights, book: weights[book] + 1}, tmp_path / "codec" / "model.safetensors")
+    assert lab.fingerprint(tmp_path) != own
 
 
 def test_what_is_there_is_not_trained_again(trained):

@@ -57,12 +57,12 @@ def test_audio_is_silent_but_for_its_events_and_as_loud_as_said():
 
 
 def test_no_combination_in_two_parts():
-    parts = split_pieces(0, SOUNDS)
+    parts = split_pieces(SOUNDS)
     combinations = {name: {sound.combination for sound in part} for name, part in parts.items()}
     assert not combinations["train"] & (combinations["valid"] | combinations["test"])
     assert not set(parts["valid"]) & set(parts["test"])
     assert {sound.kind for sound in parts["train"]} == {sound.kind for sound in parts["test"]} == set(sounds.KINDS)
-    assert split_pieces(0, SOUNDS) == parts
+    assert split_pieces(SOUNDS) == parts
 
 
 def test_plain_captions_name_every_event_in_order():
