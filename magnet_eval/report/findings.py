@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from magnet_eval.ablation import Finding
+from magnet_eval.ablation import LATENCY, Finding
 from magnet_eval.lookup import UserError
 from magnet_eval.metrics import METRICS
 from magnet_eval.records import Score
@@ -14,7 +14,6 @@ from magnet_eval.report import variants
 from magnet_eval.report.ablation import rows_of
 from magnet_eval.report.data import Data, name_of
 from magnet_eval.report.tables import Table, comparisons, difference
-from magnet_eval.speed import LATENCY
 from magnet_eval.typed import typed
 
 SUPPORTED, CONTRADICTED, OPEN = "supported", "contradicted", "undecided"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from magnet_eval import ablation, speed
 from magnet_eval.ablation import Finding, Training, Variant
 from magnet_eval.config import Protocol, Run, System, load_protocol
 from magnet_eval.lookup import UserError
@@ -116,6 +117,7 @@ def test_what_was_not_measured_is_named(trained):
 
 
 def test_a_finding_about_sound_does_not_count_latency():
+    assert ablation.LATENCY == speed.LATENCY
     params = {"batch": 1, "stage": "total", "quantile": 0.5, "seconds": 5.0}
     times = [
         score(label, value, metric="latency", preset="", low=value, high=value + 0.1, params=params)
