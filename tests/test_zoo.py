@@ -38,6 +38,17 @@ def test_the_reference_set_of_sounds_is_complete():
     assert all(Path(prompt.reference).is_file() and prompt.tags["kind"] in prompt.text for prompt in prompts)
 
 
+@pytest.mark.slow
+def test_sounds_are_better_than_no_model(tmp_path):
+    assert cli.main(["run", "protocol=quickstart-sounds", f"results={tmp_path}", f"reports={tmp_path}"]) == 0
+    rows = read_jsonl(Score, tmp_path / "quickstart-sounds-v1" / "scores.jsonl")
+    model, floor = (
+        next(row for row in rows if (row.system, row.metric, row.versus) == (system, "fad_musicnn_tiny", ""))
+        for system in ("audio-magnet-tiny", "audio-unigram-tiny")
+    )
+    assert model.high < floor.low
+
+
 @pytest.fixture(scope="module")
 def scores(tmp_path_factory) -> dict[tuple[str, str, str], Score]:
     """Rows of a run over all families, the unigram control and silence, by system, metric and ``versus``."""

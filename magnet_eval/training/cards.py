@@ -1,9 +1,12 @@
 """The cards of the embedded models: what each is, how it was made, how well it does on held-out data."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from magnet_eval.store import write_atomic
 
 MUSIC_DATA = """\
 - **Data**: pieces written by `magnet_eval/training/composer.py` and rendered by fluidsynth with the FluidR3 GM sound
@@ -12,7 +15,12 @@ MUSIC_DATA = """\
 SOUNDS_DATA = """\
 - **Data**: sound effects composed and synthesised by `magnet_eval/training/sounds.py`: 3,344 training clips of 5 s with
   one sound or two in a row. Held-out clips share no combination of what follows what, at which pitch, with them."""
+EQUAL = """\
+magnet-tiny, musicgen-tiny and hybrid-magnet-tiny have the same network, data, tokens, optimiser, share of clips
+without text and number of steps; they differ in what a step learns."""
 LICENCE = "- **Licence**: MIT, as the code."
+
+PINNED = re.compile(r"(?P<file>tiny/\S+\.safetensors): [0-9a-f]{64}")
 
 # step of the recipe -> its folder, title and what it is
 CARDS: dict[str, tuple[str, str, str]] = {
@@ -30,11 +38,17 @@ CARDS: dict[str, tuple[str, str, str]] = {
         "EnCodec format: 16 kHz mono, 25 frames per second, 4 codebooks of 256 codes (0.8 kbps). The latent space is\n"
         "PCA of log-mel frames and residual k-means; decoder and encoder are SEANet networks fitted to it.",
     ),
-    "magnet": ("magnet", "magnet-tiny", "MAGNeT: a masked language model over the tiny codec's tokens."),
-    "musicgen": ("musicgen", "musicgen-tiny", "MusicGen-style autoregressive language model with the delay pattern."),
+    "magnet": (
+        "magnet", "magnet-tiny", f"MAGNeT: a masked language model over the tiny codec's tokens.\n{EQUAL}",
+    ),
+    "musicgen": (
+        "musicgen", "musicgen-tiny",
+        f"MusicGen-style autoregressive language model with the delay pattern.\n{EQUAL}",
+    ),
     "hybrid": (
         "hybrid", "hybrid-magnet-tiny",
-        "Hybrid MAGNeT: one model trained on both objectives, autoregressive for the first seconds, then masked.",
+        "Hybrid MAGNeT: one model trained on both objectives, autoregressive for the first seconds, then masked.\n"
+        f"{EQUAL}",
     ),
     "reference": (
         "reference", "Reference set",
@@ -83,11 +97,27 @@ def _figures(value: Any, indent: int = 0) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def pin(models: Path) -> None:
+    """Puts the sha256 of the weights below ``models`` into the YAML files there that name them."""
+    for path in sorted(models.glob("*.yaml")):
+        text = path.read_text(encoding="utf-8")
+        write_atomic(path, PINNED.sub(lambda line: _pinned(models, line), text))
+
+
+def _pinned(models: Path, line: re.Match[str]) -> str:
+    weights = models / line["file"]
+    return f"{line['file']}: {_sha256(weights)}" if weights.is_file() else line[0]
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def write_card(step: str, out: Path, figures: Mapping[str, Any]) -> None:
     """Writes ``out/<folder>/README.md`` for one step of the recipe."""
     folder, title, what = CARDS[step]
     weights = sorted((out / folder).glob("*.safetensors"))
-    hashes = [f"- **sha256** of {path.name}: `{hashlib.sha256(path.read_bytes()).hexdigest()}`" for path in weights]
+    hashes = [f"- **sha256** of {path.name}: `{_sha256(path)}`" for path in weights]
     lines = [
         f"# {title}", "", what, "",
         f"- **Made by** `magnet-eval train what={step}`.",

@@ -16,8 +16,11 @@ from torch import nn
 
 from magnet_eval import stats
 from magnet_eval.embedders.clap_tiny import ClapConfig, ClapTiny, tokenize
+from magnet_eval.training.states import reading
+from magnet_eval.training.states import save as save_state
 
-LOGGER = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
+SAVE_EVERY = 60.0  # seconds
 BATCH, LEARNING_RATE, WARM_UP, CHUNK = 256, 1.5e-3, 0.05, 64
 MAX_SCALE = math.log(100)
 
@@ -61,17 +64,17 @@ def train(
     out_folder: Path,
     minutes: float,
     seed: int = 0,
-    log: logging.Logger = LOGGER,
     *,
     held_out: Captioned,
+    state: Path,
     max_steps: int | None = None,
 ) -> dict[str, Any]:
-    """Trains for ``minutes`` of wall time, or ``max_steps`` if they are done earlier (then the seed fixes the weights).
+    """Trains for ``minutes`` of its own time, going on from the file ``state``; ``max_steps`` may end it earlier.
 
-    Writes config.json, model.safetensors (half precision) and the card, README.md; returns the card's figures.
-    ``held_out`` must share no combination of attributes with the training clips: retrieval is reported on it.
+    Then, unless it was interrupted, the seed fixes the weights. Writes config.json, model.safetensors (half precision)
+    and the card, README.md; returns the card's figures. ``held_out`` must share no combination of attributes with the
+    training clips: retrieval is reported on it.
     """
-    rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     mels = log_mels(ClapTiny(ClapConfig(vocabulary=len(tokenizer))), audio)
@@ -80,31 +83,50 @@ def train(
     model = ClapTiny(config).to(device)
     log.info("clap: %d clips, %d parameters on %s", len(mels), sum(p.numel() for p in model.parameters()), device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.05)
-    start, step, done, size = time.perf_counter(), 0, 0.0, min(BATCH, len(mels))
-    while done < 1:  # ``done`` is the share of the time or of the steps
+    step, seconds = 0, 0.0
+    if state.is_file():
+        with reading(state, seed) as saved:
+            model.load_state_dict(saved["model"])
+            optimizer.load_state_dict(saved["optimizer"])
+            step, seconds = saved["step"], saved["seconds"]
+    rng = np.random.default_rng([seed, step])
+    last = saved_at = time.perf_counter()
+    while (done := max(seconds / (60 * minutes), step / max_steps if max_steps else 0.0)) < 1:
         for group in optimizer.param_groups:  # warm-up, then half a cosine
             group["lr"] = LEARNING_RATE * min(done / WARM_UP + 0.01, 0.5 * (1 + math.cos(math.pi * done)))
-        chosen = rng.choice(len(mels), size, replace=False)
-        texts = [captions[i][int(rng.integers(len(captions[i])))] for i in map(int, chosen)]
-        ids, mask = tokenize(tokenizer, texts, config.max_tokens)
-        mel = augment(mels[chosen].float(), rng).to(device)
-        with torch.autocast(device, torch.bfloat16):
-            embedded = model.audio(mel), model.text(ids.to(device), mask.to(device))
-        loss = contrastive_loss(*embedded, model.log_scale)
+        loss = _loss(model, mels, captions, tokenizer, rng)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
+        step, now = step + 1, time.perf_counter()
+        seconds, last = seconds + now - last, now
         if step % 50 == 0:
-            log.info("clap: step %d, loss %.3f, %.0f s", step, loss.item(), time.perf_counter() - start)
-        step += 1
-        done = max((time.perf_counter() - start) / (60 * minutes), step / max_steps if max_steps else 0)
+            log.info("clap: step %d, loss %.3f, %.0f s", step, loss.item(), seconds)
+        if now - saved_at > SAVE_EVERY or step == max_steps or seconds > 60 * minutes:
+            states = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+            save_state(state, {**states, "step": step, "seconds": seconds, "seed": seed})
+            saved_at = now
     model.cpu().half().float().eval()  # what is reported is what is saved
-    figures = {"steps": step, "minutes": round((time.perf_counter() - start) / 60, 1), "clips": len(mels), "seed": seed}
+    figures = {"steps": step, "minutes": round(seconds / 60, 1), "clips": len(mels), "seed": seed}
     figures |= evaluate(model, tokenizer, *held_out, rng=rng)
     save(model, out_folder, figures)
     log.info("clap: %s", figures)
     return figures
+
+
+def _loss(
+    model: ClapTiny, mels: torch.Tensor, captions: Sequence[Sequence[str]], tokenizer: Any, rng: np.random.Generator
+) -> torch.Tensor:
+    """Of a random batch of augmented clips, each with one of its captions."""
+    device = model.log_scale.device
+    chosen = rng.choice(len(mels), min(BATCH, len(mels)), replace=False)
+    texts = [captions[i][int(rng.integers(len(captions[i])))] for i in map(int, chosen)]
+    ids, mask = tokenize(tokenizer, texts, model.config.max_tokens)
+    mel = augment(mels[chosen].float(), rng).to(device)
+    with torch.autocast(device.type, torch.bfloat16):
+        embedded = model.audio(mel), model.text(ids.to(device), mask.to(device))
+    return contrastive_loss(*embedded, model.log_scale)
 
 
 @torch.inference_mode()

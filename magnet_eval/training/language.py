@@ -74,7 +74,7 @@ class Trainer:
         self.lm = LanguageModel(config.network()).to(device)
         self.average = copy.deepcopy(self.lm).requires_grad_(False)
         self.optimizers = optimizers(self.lm, config.lr)
-        self.step, self.seconds = 0, 0.0
+        self.step, self.seconds, self.sittings = 0, 0.0, 1
         if state.is_file():
             with reading(state, seed) as saved:
                 self.lm.load_state_dict(saved["model"])
@@ -82,6 +82,7 @@ class Trainer:
                 for optimizer, optimizer_state in zip(self.optimizers, saved["optimizers"], strict=True):
                     optimizer.load_state_dict(optimizer_state)
                 self.step, self.seconds = saved["step"], saved["seconds"]
+                self.sittings = saved.get("sittings", 1) + 1
             log.info("%s: goes on at step %d", state.stem, self.step)
         self.generator = torch.Generator().manual_seed(seed + self.step)
 
@@ -89,7 +90,7 @@ class Trainer:
         """Writes the state, whole or not at all."""
         networks = {"model": self.lm.state_dict(), "average": self.average.state_dict()}
         states = [optimizer.state_dict() for optimizer in self.optimizers]
-        counts = {"step": self.step, "seconds": self.seconds, "seed": self.seed}
+        counts = {"step": self.step, "seconds": self.seconds, "sittings": self.sittings, "seed": self.seed}
         save(self.state, {**networks, "optimizers": states, **counts})
 
     def learn(self, batch: Batch, done: float) -> Loss:
@@ -137,7 +138,8 @@ def train_language(
             saved_at = now
     trainer.save()
     save_language(trainer.average, config.family, out)
-    figures = {"steps": trainer.step, "seconds": round(trainer.seconds), "batch": config.batch}
+    figures = {"steps": trainer.step, "sittings": trainer.sittings, "seconds": round(trainer.seconds)}
+    figures |= {"batch": config.batch, "parameters": sum(p.numel() for p in trainer.lm.parameters())}
     return figures | {"device": train.device, "held_out": validate(trainer.average, config.family, valid)}
 
 

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from magnet_eval import zoo
 from magnet_eval.lookup import UserError, check
 from magnet_eval.store import write_atomic
 from magnet_eval.training import dataset
-from magnet_eval.training.cards import CARDS, write_card
+from magnet_eval.training.cards import CARDS, pin, write_card
 from magnet_eval.training.states import existing, held, save
 from magnet_eval.training.tasks import MUSIC, SOUNDS, Task
 
@@ -177,7 +178,7 @@ def clap(kitchen: Kitchen, minutes: float) -> dict:
     held_out_captions = [[task.plain(piece)] for piece in held_out_pieces]
     return train_clap(
         audio, captions, tokenizer, kitchen.out / "clap", minutes, kitchen.seed,
-        held_out=(held_out, held_out_captions), max_steps=kitchen.max_steps,
+        held_out=(held_out, held_out_captions), state=kitchen.work / "states" / "clap.pt", max_steps=kitchen.max_steps,
     )  # fmt: skip
 
 
@@ -258,6 +259,8 @@ def train(
         log.info("%s: %s", name, json.dumps(figures))
         if name in CARDS:
             write_card(name, out, figures)
+        if out.resolve() == zoo.root() / "models" / "tiny":
+            pin(out.parent)
         cards.append(card)
     return cards
 

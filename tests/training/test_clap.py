@@ -31,7 +31,10 @@ def trained(tmp_path_factory):
     tokenizer = fit_tokenizer([text for texts in captions for text in texts])
     tokenizer.save_pretrained(folder / "text")
     held_out = captioned_tones(12, seed=1)
-    figures = clap.train(audio, captions, tokenizer, folder / "clap", 10, held_out=held_out, max_steps=40)
+    parts = (audio, captions, tokenizer, folder / "clap")
+    half = clap.train(*parts, 10, held_out=held_out, state=folder / "clap.pt", max_steps=20)
+    assert half["steps"] == 20
+    figures = clap.train(*parts, 10, held_out=held_out, state=folder / "clap.pt", max_steps=40)
     return folder, figures
 
 
