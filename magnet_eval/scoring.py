@@ -19,14 +19,14 @@ from magnet_eval.embedders import sources
 from magnet_eval.embedding import Card, EmbeddingCache, Hearing, Item
 from magnet_eval.judged import Joined, PerClip, Result, Sounds
 from magnet_eval.lookup import UserError
-from magnet_eval.metric_checks import REAL_SETS, chosen_metrics
+from magnet_eval.metric_checks import chosen_metrics
 from magnet_eval.metrics import Metric
 from magnet_eval.metrics.control import TextControl, text_control
 from magnet_eval.metrics.estimate import Difference, Estimate, difference, estimate
 from magnet_eval.metrics.record import TEXTUAL
 from magnet_eval.metrics.resampling import N_PERMUTATIONS
+from magnet_eval.other_side import other_side
 from magnet_eval.progress import Progress
-from magnet_eval.prompts import read_reference
 from magnet_eval.records import Clip, Embeddings, Score, is_people
 from magnet_eval.store import DiskError, RunFolder, content_key, file_hash, write_atomic
 
@@ -158,7 +158,7 @@ class Scorer:
 
     def score(self, metric: Metric) -> None:
         """Adds the rows of one metric, every system's."""
-        against: Sequence[Item] | None = self.against(metric)
+        against: Sequence[Item] | None = other_side(metric, self.prompts, self.protocol.reference, self.fail)
         failed = self.embedding.ensure(Hearing.of(metric), Joined(against or [], *self.clips.values()))
         against = against and self.without(failed, "reference", against)
         systems = {label: self.without(failed, label, items) for label, items in self.clips.items()}
@@ -199,39 +199,6 @@ class Scorer:
                 plain = Estimate(value, low, high, result.ids)
                 self.add(shuffled, label, plain, params={"control": True, "embedder": metric.embedder})
         self.add_differences(metric, found, params={"control": True, "one_sided": True})
-
-    def against(self, metric: Metric) -> list[Item] | None:
-        """What a metric holds clips against: real clips, those of the same prompts, captions, or nothing (None)."""
-        if metric.needs == "text":
-            return [Item(prompt.id, prompt.text) for prompt in self.prompts]
-        if metric.needs == "tags":
-            return self.tagged(metric)
-        if not metric.has_reference:
-            return None
-        items = []
-        for prompt in read_reference(self.protocol.reference) if metric.needs in REAL_SETS else self.prompts:
-            if prompt.reference:
-                path = Path(prompt.reference)
-                try:
-                    content = file_hash(path)
-                except OSError as error:
-                    self.fail("reference", prompt.id, f"cannot read {path}: {error.strerror or error}")
-                    continue
-                if prompt.reference_sha256 in ("", content):
-                    items.append(Item(prompt.id, content, path))
-                else:
-                    self.fail("reference", prompt.id, f"{path} is not the file that data prepare found; prepare again")
-        return items
-
-    def tagged(self, metric: Metric) -> list[Item]:
-        """All tags of each prompt that has one of the metric's."""
-        items = []
-        for prompt in self.prompts:
-            if metric.tags_of(prompt.tags):
-                items.append(Item(prompt.id, json.dumps(dict(prompt.tags), sort_keys=True)))
-            else:
-                self.fail("", prompt.id, f"{metric.label} needs one of the tags {', '.join(metric.tags)}")
-        return items
 
     def without(self, failed: Mapping[Item, str], label: str, items: Sequence[Item]) -> Sequence[Item]:
         """The items that could be embedded; the others are failures of ``label``."""

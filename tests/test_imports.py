@@ -37,6 +37,7 @@ LAYERS = [  # a module may import from its own layer and those above it in this 
         "inspection",
         "judged",
         "metric_checks",
+        "other_side",
         "scoring",
         "stale",
         "pipeline",

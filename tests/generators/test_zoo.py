@@ -6,8 +6,8 @@ from magnet_eval import config
 from magnet_eval.generators import GENERATORS
 
 NAMES = [
-    "audio-codec-tiny", "audio-magnet-tiny", "audio-unigram-tiny", "codec-tiny", "files", "hybrid-magnet-tiny", "magnet-tiny", "musicgen-tiny", "rescored-magnet-tiny",
-    "two-model-hybrid-tiny", "unigram-tiny",
+    "audio-codec-tiny", "audio-magnet-tiny", "audio-unigram-tiny", "codec-tiny", "files", "hybrid-magnet-tiny",
+    "magnet-tiny", "musicgen-tiny", "rescored-magnet-tiny", "two-model-hybrid-tiny", "unigram-tiny",
 ]  # fmt: skip
 
 
