@@ -20,6 +20,7 @@ from magnet_eval.training.dataset import to_float
 
 log = logging.getLogger(__name__)
 CLIPS, CHUNK, BATCH, EPOCHS, LEARNING_RATE = 2000, 48, 64, 25, 2e-3
+WHOLE_SPANS = 123  # frames of a clip in spans of three
 NOISE = 0.5  # on standardised features: what is heard must not hang on a render's exact sound
 
 Heard = dict[str, Tensor]  # of ``features``: [n, width] each
@@ -33,9 +34,13 @@ def chunks(audio: np.ndarray) -> Iterator[Tensor]:
 
 @torch.inference_mode()
 def rebuilt(codec: Any, codes: Tensor) -> Iterator[Tensor]:
-    """What transformers' codec makes of codes [n, K, T], in 16 bits as clips are kept: float32 [<= 48, samples]."""
+    """What transformers' codec makes of codes [n, K, T], in 16 bits as clips are kept: float32 [<= 48, 80,000].
+
+    Fewer frames are filled up with silence, as the embedder does.
+    """
     for part in codes.long().split(CHUNK):
         audio = torch.cat([codec.decode(few[None], [None]).audio_values[:, 0] for few in part.split(8)])
+        audio = nn.functional.pad(audio, (0, music_features.SAMPLES - audio.shape[-1]))
         yield (audio.clamp(-1, 1) * 32767).to(torch.int16) / 32767
 
 
@@ -149,7 +154,8 @@ def card(figures: Mapping[str, Any], digest: str) -> str:
         f"| {1 / len(ATTRIBUTES[name.split()[-1]]):.1%} | {figures['commonest'][name.split()[-1]]:.1%} |"
         for name in next(iter(ways.values()))
     ]
-    table = "\n".join([f"| heard | {' | '.join(ways)} | chance | always the commonest |", "|---|" + "---:|" * 4, *rows])
+    heads = f"| heard | {' | '.join(ways)} | chance | always the commonest |"
+    table = "\n".join([heads, "|---|" + "---:|" * (len(ways) + 2), *rows])
     untested = ", ".join(figures["untested"]) or "none"
     return f"""# Attributes of tiny music
 
@@ -158,6 +164,8 @@ from a chromagram, style, lead and dynamics from timbre, the last with the level
 
 - **Made by** `magnet-eval train what=attributes`: {figures["epochs"]} epochs over {figures["clips"]} training clips, \
 each as it was rendered and as the tiny codec's tokens sound, with noise on the features; seed {figures["seed"]}.
+- **Whole spans**: MAGNeT makes {WHOLE_SPANS} of a clip's 125 frames, the rest is silence; what that costs is a column \
+of its own.
 - **Held out**: accuracy on {figures["held_out_clips"]} clips whose combinations of style, lead, tempo and mode are \
 not in the training data. *comb* and *profile* learn nothing: the tempo of the composer's four that fits best by \
 autocorrelation of onset strength, the key of its eight by Krumhansl and Kessler's profiles. Values without a held-out \

@@ -193,6 +193,8 @@ def attributes(kitchen: Kitchen, minutes: float) -> dict:
     for split, n in (("train", parts.CLIPS), ("valid", None)):
         sounds = parts.chunks(kitchen.load(split)[0][:n]), parts.rebuilt(codec, kitchen.codes(split)[:n])
         heard[split] = dict(zip(("as rendered", "as decoded"), map(parts.listen, sounds), strict=True))
+    cut = parts.rebuilt(codec, kitchen.codes("valid")[..., : parts.WHOLE_SPANS])
+    heard["valid"]["in whole spans"] = parts.listen(cut)
     pieces, held_out = kitchen.load("train")[1][: parts.CLIPS], kitchen.load("valid")[1]
     return parts.train(heard["train"], pieces, heard["valid"], held_out, kitchen.out / "attributes", kitchen.seed)
 
