@@ -53,7 +53,7 @@ def mistake(capsys, *words: str) -> str:
         ("rnu", "unknown verb 'rnu'. Did you mean run"),
         ("run protocl=own", "unknown key 'protocl'. Did you mean protocol?"),
         ("run protocol=onw", "unknown protocol 'onw'. Did you mean own?"),
-        ("run protocol=own,quickstar", "unknown protocol 'quickstar'. Did you mean quickstart?"),
+        ("run protocol=own,quickstar", "unknown protocol 'quickstar'. Did you mean quickstart or quickstart-sounds?"),
         ("generate model=mien prompts=[a]", "unknown model 'mien'. Did you mean mine?"),
         ("run protocol=own seed=many", "seed must be a whole number, got 'many'"),
         ("run protocol=own batch=1.5", "batch must be a whole number, got 1.5"),

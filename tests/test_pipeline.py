@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from magnet_eval import audio, config, metric_checks, pipeline, scoring
+from magnet_eval import audio, config, metric_checks, other_side, pipeline
 from magnet_eval.lookup import UserError
 from magnet_eval.metrics import METRICS, Metric, control
 from magnet_eval.metrics.alignment import cosine_score
@@ -439,9 +439,9 @@ def test_fewer_frames_than_dimensions_are_said_once(calls, monkeypatch):
 
 
 def test_a_real_clip_that_changed_since_its_data_set_was_prepared_is_named(calls, monkeypatch):
-    listed = scoring.read_reference(settings().protocol.reference)
+    listed = other_side.read_reference(settings().protocol.reference)
     wrong = [replace(listed[0], reference_sha256="0" * 64), *listed[1:]]
-    monkeypatch.setattr(scoring, "read_reference", lambda chosen: wrong)
+    monkeypatch.setattr(other_side, "read_reference", lambda chosen: wrong)
     folder = pipeline.run(settings(metrics=["fake_fad"]))
     (failure,) = folder.failures()
     assert failure["prompt_id"] == listed[0].id and "is not the file that data prepare found" in failure["reason"]
